@@ -1,0 +1,25 @@
+"""Two real recordings pretrain together with the simulated cohort; then real wake EEG and ECG are probed.
+
+  bash launch/real_check.sh SHARED_DATA RUN
+
+builds one DREAMS night and one Nox recording with `edf_folder`, the simulated cohort, EEGMAT and
+PTB-XL, pretrains with this file and probes both. SHARED_DATA holds psg_dreams/, psg_nox_2min/,
+wake_eeg_eegmat/ and ecg_ptbxl/. What is expected: that it runs, that the loss falls, and tables with
+intervals. Half an hour of real sleep teaches little; no figure is published for these subsets.
+Variant `smoke` runs in seconds.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import common
+
+
+def get_config(variant: str = "") -> ConfigDict:
+    """Variants: "" and "smoke"."""
+    config = common.two_cores()
+    config.data.datasets = ("edf_folder", "simulated_psg")
+    if variant == "smoke":
+        return common.smoke(config)
+    if variant:
+        raise ValueError(f"unknown variant {variant!r}: expected '' or 'smoke'")
+    return config

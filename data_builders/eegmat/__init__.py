@@ -1,0 +1,1 @@
+"""EEGMAT: EEG of rest and of mental arithmetic."""

@@ -1,0 +1,1 @@
+"""PTB-XL: clinical 12-lead ECGs."""

@@ -1,0 +1,153 @@
+"""PTB-XL: 21,799 clinical 12-lead ECGs of 10 s, five diagnostic superclasses."""
+
+from __future__ import annotations
+
+import ast
+import csv
+import warnings
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from data_builders.engine import BuildError, Plan, RecordsBuilder
+from data_builders.shards import Source
+from data_builders.subject_splits import in_two_splits
+from sleepfm_jax import signals
+from sleepfm_jax.data.recording import Channel, Recording, RecordingError
+
+with warnings.catch_warnings():  # wfdb 4.3 uses what pandas 3 deprecates, as soon as it is imported
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import wfdb
+
+CLASSES = ("NORM", "MI", "STTC", "CD", "HYP")
+_SPLIT_OF_FOLD = dict.fromkeys(range(1, 9), "train") | {9: "validation", 10: "test"}
+_UV = {"uV": 1.0, "mV": 1e3, "V": 1e6}
+
+
+def read(root: Path, source: Source) -> Recording:
+    """Reads one WFDB exam; leads in µV, at the rate of the file.
+
+    Raises:
+        RecordingError: the exam cannot be read, or a lead is not a voltage.
+    """
+    path = root / source.path
+    try:
+        exam = wfdb.rdrecord(
+            str(path.with_suffix(""))
+        )  # p_signal: float64 [T, C], NaN where missing
+    except Exception as error:  # wfdb raises whatever its parser stumbles over
+        raise RecordingError(path, f"not a readable WFDB record ({error})") from error
+    channels = []
+    for lead, unit, samples in zip(exam.sig_name, exam.units, exam.p_signal.T):
+        if unit not in _UV:
+            raise RecordingError(
+                path, f"lead {lead} is in {unit!r}: expected one of {', '.join(_UV)}"
+            )
+        microvolts = (samples * _UV[unit]).astype(np.float32)
+        name = signals.identify(lead).name
+        channels.append(Channel(lead, name, "ecg", float(exam.fs), "uV", microvolts, []))
+    return Recording(
+        path=source.path,
+        subject=source.subject,
+        recording=source.recording,
+        start=None,
+        duration=exam.sig_len / exam.fs,
+        channels=channels,
+        annotations=[],
+        stages=None,
+        notes=[],
+    )
+
+
+class Builder(RecordsBuilder):
+    """Records of PTB-XL; see the README.md beside this file.
+
+    Args:
+        sfreq_source: 100 reads records100, 500 reads records500.
+        kwargs: as for every builder (`RecordsBuilder`).
+    """
+
+    VERSION: ClassVar[Any] = tfds.core.Version("1.0.0")
+    RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First release."}
+    CLIP_SECONDS = 10.0
+    read = staticmethod(read)
+
+    def __init__(self, *, sfreq_source: int = 100, **kwargs: Any):
+        if sfreq_source not in (100, 500):
+            raise BuildError(f"sfreq_source must be 100 or 500 Hz, not {sfreq_source}")
+        self.sfreq_source = sfreq_source
+        super().__init__(**kwargs)
+        self._original_state |= {"sfreq_source": sfreq_source}
+
+    def plan(self) -> Plan:
+        root = self.require_source()
+        if self.task not in (None, "multilabel"):
+            raise BuildError(f"--task={self.task}: ptbxl is multilabel (five superclasses)")
+        exams = _table(root, "ptbxl_database.csv")
+        superclass = superclasses(_table(root, "scp_statements.csv"))
+        column = "filename_lr" if self.sfreq_source == 100 else "filename_hr"
+        sources = [_source(root, exam, column, superclass) for exam in exams]
+        if not any(s.problem is None for s in sources):
+            raise BuildError(
+                f"--source={root}: no exam of ptbxl_database.csv is in records{self.sfreq_source}/"
+            )
+        unlabelled = sum(not any(s.labels) for s in sources)
+        notes = []
+        if unlabelled:
+            notes.append(
+                f"{unlabelled} exams have no diagnostic superclass: all their labels are 0"
+            )
+        notes += [
+            f"patient {subject} is in {' and '.join(splits)}: results there are optimistic"
+            for subject, splits in in_two_splits((s.subject, s.split) for s in sources).items()
+        ]
+        metadata = {"sfreq_source": self.sfreq_source}
+        return Plan(tuple(sources), "multilabel", CLASSES, tuple(notes), metadata)
+
+
+def superclasses(statements: list[dict[str, str]]) -> dict[str, str]:
+    """Diagnostic superclass of each SCP code that is a diagnosis, from scp_statements.csv."""
+    return {
+        row["code"]: row["diagnostic_class"]
+        for row in statements
+        if row["diagnostic"] and float(row["diagnostic"]) == 1
+    }
+
+
+def exam_classes(scp_codes: str, superclass: dict[str, str]) -> set[str]:
+    """Superclasses of one exam.
+
+    As in the dataset's own example_physionet.py, each diagnostic code of the exam counts, whatever
+    its likelihood, and a likelihood of 0 (unknown) too.
+    """
+    return {superclass[code] for code in ast.literal_eval(scp_codes) if code in superclass}
+
+
+def _table(root: Path, name: str) -> list[dict[str, str]]:
+    path = root / name
+    if not path.is_file():
+        raise BuildError(
+            f"--source={root}: no {name} in this folder; give the folder that holds it"
+        )
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = csv.DictReader(file)
+        # scp_statements.csv leaves the name of its first column blank.
+        return [{k or "code": v or "" for k, v in row.items()} for row in rows]
+
+
+def _source(root: Path, exam: dict[str, str], column: str, superclass: dict[str, str]) -> Source:
+    found = exam_classes(exam["scp_codes"], superclass)
+    header = f"{exam[column]}.hea"
+    signal = f"{exam[column]}.dat"
+    absent = [name for name in (header, signal) if not (root / name).is_file()]
+    return Source(
+        path=header,
+        subject=f"patient{round(float(exam['patient_id']))}",
+        recording=Path(exam[column]).name,
+        split=_SPLIT_OF_FOLD[int(exam["strat_fold"])],
+        labels=tuple(float(name in found) for name in CLASSES),
+        files=(signal,),
+        problem=f"missing file: {' and '.join(absent)}" if absent else None,
+    )

@@ -1,0 +1,1 @@
+"""Simulated 12-lead ECG with labels."""

@@ -1,0 +1,1 @@
+"""Simulated wake EEG with a label."""

@@ -1,0 +1,1 @@
+"""The programs people run, from a checkout: python -m launch.NAME --help."""

@@ -1,0 +1,56 @@
+"""Pretrain an encoder by contrastive learning between the modalities of sleep recordings.
+
+Example, on datasets built by launch.build under DATA:
+
+  python -m launch.pretrain --config=configs/pretrain_simulated.py --data_dir=DATA --workdir=RUN
+
+A configuration file states the experiment; `FILE:VARIANT` picks one of its variants (`:smoke` runs
+in seconds), and `--config.KEY=VALUE` changes one value, for example --config.steps=500 or
+--config.encoder.layers=4. Killed or stopped, the same command goes on where it was last saved, on
+any number of hosts. RUN then holds checkpoints/, metrics.jsonl, tensorboard/, results.json and
+report/index.html. Exit code 0 means that training reached its last step and all of this is there.
+
+Several hosts: start the same command on each, with --coordinator, --num_processes and --process_id
+(or none of them on TPU pods and Slurm, with --distributed); launch/local_hosts.sh plays it on one
+machine.
+"""
+
+from __future__ import annotations
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from launch import programs
+
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "Experiment: FILE[:variant], for example configs/pretrain_simulated.py:smoke."
+)
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder that launch.build wrote datasets to.")
+flags.adopt_module_key_flags(programs)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of this run; made if it does not exist.")
+
+
+def main(argv: list[str]) -> int:
+    """See the module's docstring."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected argument {argv[1]!r}: flags begin with --")
+    programs.start_jax()
+    # Imported late: --help answers at once, and jax starts with the flags above.
+    from sleepfm_jax import train
+
+    results = train.train(_CONFIG.value.to_dict(), _DATA_DIR.value, _WORKDIR.value)
+    if "retrieval" in results:
+        found = results["retrieval"]
+        logging.info(
+            "test retrieval: top-1 %.3f among %d candidates (chance %.4f)",
+            found["top1"],
+            found["candidates"],
+            found["chance"],
+        )
+    logging.info("report: %s/report/index.html", _WORKDIR.value)
+    return 0
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["config", "data_dir", "workdir"])
+    programs.run(main)

@@ -1,0 +1,319 @@
+"""The stored record: one clip of one recording, every channel, int16, self-describing.
+
+`clips` turns a `Recording` (native rates, physical units) into `Record`s (one rate, standardised,
+cut and quantised). It imports neither jax nor TFDS, so that any process of any cluster can run it;
+the TFDS features that store a record are in `data_builders/shards.py`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from sleepfm_jax import dsp, signals
+from sleepfm_jax.data.recording import Recording, RecordingError
+
+TASKS = ("none", "staging", "classification", "multilabel")
+
+MIN_CLIP_SECONDS = 1.0
+"""A remainder shorter than this is no clip: it does not hold one patch of any configuration."""
+
+PREPROCESSING = (
+    "per channel: polyphase resampling from the native rate to sfreq, z-score over the whole "
+    "recording (mean and sd kept, gaps left out), int16 per clip and channel; "
+    "physical = (signals * scale) * sd + mean, in units"
+)
+"""What was done to the samples, in words; stored with every dataset."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipSpec:
+    """What a dataset's clips look like.
+
+    Attributes:
+        sfreq: Hz, of every channel of every clip.
+        clip_seconds: length of a clip.
+        task: what the labels are for, one of `TASKS`.
+        classes: class names in label order (K of them); () when there are no labels.
+    """
+
+    sfreq: float = 128.0
+    clip_seconds: float = 300.0
+    task: str = "none"
+    classes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.sfreq) and self.sfreq > 0):
+            raise ValueError(f"sfreq must be a positive number of Hz, not {self.sfreq}")
+        if not (math.isfinite(self.clip_seconds) and self.clip_seconds >= MIN_CLIP_SECONDS):
+            raise ValueError(
+                f"clip_seconds must be at least {MIN_CLIP_SECONDS:g}, not {self.clip_seconds}"
+            )
+        samples = self.clip_seconds * self.sfreq
+        if abs(samples - round(samples)) > 1e-6:
+            raise ValueError(
+                f"clip_seconds={self.clip_seconds:g} at sfreq={self.sfreq:g} Hz is {samples:g} "
+                "samples: choose them so that a clip is a whole number of samples"
+            )
+        if self.task not in TASKS:
+            raise ValueError(f"task must be one of {', '.join(TASKS)}, not {self.task!r}")
+
+    @property
+    def clip_samples(self) -> int:
+        """T, samples of a clip."""
+        return round(self.clip_seconds * self.sfreq)
+
+    @property
+    def clip_epochs(self) -> int:
+        """E, sleep_epochs of a clip: clip_seconds / 30, rounded up."""
+        return math.ceil(self.clip_seconds / signals.SLEEP_EPOCH_SECONDS - 1e-9)
+
+
+@dataclasses.dataclass
+class Record:
+    """One clip of one recording: C channels, T samples, E sleep_epochs, K classes, G gaps.
+
+    The physical samples are `(signals * scale) * sd + mean`, in `units` (µV where the file gave a
+    voltage). A channel without any spread over the recording has sd 0 and is one long gap.
+    """
+
+    signals: np.ndarray  # int16 [C, T]; 0 in gaps
+    scale: np.ndarray  # float32 [C], of this clip
+    mean: np.ndarray  # float32 [C], of the recording
+    sd: np.ndarray  # float32 [C], of the recording
+    channel_labels: list[str]  # as in the file
+    channel_names: list[str]  # as the field writes them
+    units: list[str]
+    modalities: list[str]
+    native_sfreq: np.ndarray  # float32 [C], Hz in the file
+    positions: np.ndarray  # float32 [C, 3], unit sphere; NaN where there is no electrode
+    gaps: (
+        np.ndarray
+    )  # int32 [G, 3]: channel, start, stop of invalid samples, the padded tail included
+    num_samples: int  # samples of the recording in this clip; the rest of T is padding
+    stages: np.ndarray  # int32 [E], see `stages_of_clip`
+    labels: np.ndarray  # float32 [K]; NaN where unknown
+    subject: str
+    recording: str
+    clip: int  # number of this clip in its recording
+    start: float  # s from the recording's start
+
+    def physical(self) -> np.ndarray:
+        """Samples in physical units, float32 [C, T]; 0-quantised gaps come out as the mean."""
+        z = dsp.dequantise(self.signals, self.scale)  # [C, T]
+        return (z * self.sd[:, None] + self.mean[:, None]).astype(np.float32)
+
+    def valid(self) -> np.ndarray:
+        """True where a sample was recorded, bool [C, T]."""
+        return dsp.gaps_to_mask(self.gaps, *self.signals.shape)
+
+
+def stages_of_clip(stages: np.ndarray | None, start: float, spec: ClipSpec) -> np.ndarray:
+    """Stages of one clip, int32 [E], one for each 30 s from the clip's start.
+
+    An entry is the stage of the sleep_epoch that its window (cut at the clip's end) lies in, and
+    UNSCORED when the window straddles two, as it may when clip_seconds is neither a multiple nor a
+    divisor of 30, or lies outside what was scored. So a 10-s clip has one entry, its sleep_epoch's.
+
+    Args:
+        stages: int8 [number of sleep_epochs], from the recording's start; None when nothing was
+            scored.
+        start: of the clip, s from the recording's start.
+    """
+    out = np.full(spec.clip_epochs, signals.UNSCORED, np.int32)
+    if stages is None:
+        return out
+    epoch = signals.SLEEP_EPOCH_SECONDS
+    for entry in range(spec.clip_epochs):
+        first = start + entry * epoch
+        last = min(first + epoch, start + spec.clip_seconds)
+        index = math.floor(first / epoch + 1e-9)
+        if index < len(stages) and last <= (index + 1) * epoch + 1e-6:
+            out[entry] = stages[index]
+    return out
+
+
+def usable_channels(recording: Recording) -> list:
+    """The recording's channels, or an error when a model could use none of them.
+
+    Raises:
+        RecordingError: there is no channel, or none of a modality that models read.
+    """
+    if not recording.channels:
+        raise RecordingError(recording.path, "no usable channel: the file holds no signal")
+    if not any(c.modality in signals.MODALITIES for c in recording.channels):
+        labels = ", ".join(repr(c.label) for c in recording.channels[:8])
+        raise RecordingError(
+            recording.path,
+            f"no usable channel: none of {labels} was recognised as "
+            f"{', '.join(signals.MODALITIES)}; rename the channels, or add their names to "
+            "sleepfm_jax/channel_aliases.py",
+        )
+    return recording.channels
+
+
+def standardise(recording: Recording, spec: ClipSpec) -> tuple[np.ndarray, ...]:
+    """Every channel at one rate, z-scored over the recording.
+
+    A flat channel is kept with sd 0 and marked as one gap, so that models leave it out; a note says
+    so.
+
+    Returns:
+        z float32 [C, N] (0 in gaps), valid bool [C, N], mean float32 [C], sd float32 [C].
+
+    Raises:
+        RecordingError: no channel has a usable sample.
+    """
+    channels = usable_channels(recording)
+    total = round(recording.duration * spec.sfreq)
+    z = np.zeros((len(channels), total), np.float32)  # [C, N]
+    valid = np.zeros((len(channels), total), bool)  # [C, N]
+    mean = np.zeros(len(channels), np.float32)
+    sd = np.zeros(len(channels), np.float32)
+    for i, channel in enumerate(channels):
+        y, ok = dsp.resample_with_gaps(channel.samples, channel.sfreq, spec.sfreq)
+        n = min(total, len(y))  # rates of a fraction of a Hz end a sample early or late
+        y, ok = y[:n], ok[:n]
+        if not ok.any():
+            add_note(channel.notes, "no valid sample: kept, and masked throughout")
+            continue
+        z[i, :n], mean[i], sd[i] = dsp.zscore(y, ok)
+        if sd[i] > 0:
+            valid[i, :n] = ok
+        else:
+            z[i] = 0
+            add_note(channel.notes, "no spread: kept, and masked throughout")
+    known = np.array([c.modality in signals.MODALITIES for c in channels])
+    if not valid[known].any():
+        raise RecordingError(
+            recording.path,
+            f"no usable channel: all {known.sum()} of a known modality are flat or empty",
+        )
+    return z, valid, mean, sd
+
+
+def clips(recording: Recording, spec: ClipSpec, labels: Sequence[float] = ()) -> Iterator[Record]:
+    """Cuts a recording into records.
+
+    The last clip is kept when it is partial: padded with zeros, the padding a gap of every channel
+    and
+    `num_samples` its real length. A recording shorter than a clip is one such clip. A clip in which
+    no channel of a known modality has a valid sample (a long pause in an EDF+D file) is left out.
+    All of this is written in `recording.notes` and the channels' notes, which are complete when the
+    iterator is.
+
+    Args:
+        labels: float [K], the recording's labels, given to each of its clips; NaN where unknown.
+
+    Raises:
+        RecordingError: no usable channel, or less than MIN_CLIP_SECONDS of recording.
+    """
+    if len(labels) != (len(spec.classes) if spec.task in ("classification", "multilabel") else 0):
+        raise ValueError(
+            f"{len(labels)} labels for task {spec.task!r} with classes {spec.classes}: must match"
+        )
+    z, valid, mean, sd = standardise(recording, spec)
+    channels, samples, total = recording.channels, spec.clip_samples, z.shape[1]
+    names = [c.name for c in channels]
+    positions = signals.electrode_positions(names)  # [C, 3]
+    native_sfreq = np.array([c.sfreq for c in channels], np.float32)
+    known = np.array([c.modality in signals.MODALITIES for c in channels])
+
+    count = math.ceil(total / samples)
+    tail = total - (count - 1) * samples  # real samples of the last clip
+    seconds = f"{tail / spec.sfreq:g} of {spec.clip_seconds:g} s"
+    if tail < MIN_CLIP_SECONDS * spec.sfreq:
+        if count == 1:
+            raise RecordingError(
+                recording.path,
+                f"{recording.duration:g} s of recording: a clip needs {MIN_CLIP_SECONDS:g} s",
+            )
+        add_note(recording.notes, f"the last {tail / spec.sfreq:g} s are too short for a clip")
+        count, tail = count - 1, samples
+    elif count == 1 and tail < samples:
+        add_note(recording.notes, f"shorter than a clip: {seconds}, the rest masked")
+    elif tail < samples:
+        add_note(recording.notes, f"the last clip holds {seconds}, the rest masked")
+    empty = 0
+    for clip in range(count):
+        lo, hi = clip * samples, min((clip + 1) * samples, total)
+        padding = ((0, 0), (0, samples - (hi - lo)))
+        clip_z = np.pad(z[:, lo:hi], padding)  # [C, T]
+        clip_valid = np.pad(valid[:, lo:hi], padding)  # [C, T]; the padding is False
+        if not clip_valid[known].any():
+            empty += 1
+            continue
+        quantised, scale = dsp.quantise(clip_z)
+        start = clip * spec.clip_seconds
+        yield Record(
+            signals=quantised,
+            scale=scale,
+            mean=mean,
+            sd=sd,
+            channel_labels=[c.label for c in channels],
+            channel_names=names,
+            units=[c.unit for c in channels],
+            modalities=[c.modality for c in channels],
+            native_sfreq=native_sfreq,
+            positions=positions,
+            gaps=dsp.mask_to_gaps(clip_valid),
+            num_samples=hi - lo,
+            stages=stages_of_clip(recording.stages, start, spec),
+            labels=np.asarray(labels, np.float32),
+            subject=recording.subject,
+            recording=recording.recording,
+            clip=clip,
+            start=start,
+        )
+    if empty:
+        add_note(recording.notes, f"{empty} of {count} clips hold no valid sample and are left out")
+
+
+def add_note(notes: list[str], note: str) -> None:
+    """Adds a note once."""
+    if note not in notes:
+        notes.append(note)
+
+
+_TEXTS = ("subject", "recording")
+_TEXT_LISTS = ("channel_labels", "channel_names", "units", "modalities")
+_NUMBERS = {"num_samples": np.int32, "clip": np.int32, "start": np.float64}
+ARRAYS: dict[str, tuple[Any, int]] = {
+    "signals": (np.int16, 2),
+    "scale": (np.float32, 1),
+    "mean": (np.float32, 1),
+    "sd": (np.float32, 1),
+    "native_sfreq": (np.float32, 1),
+    "positions": (np.float32, 2),
+    "gaps": (np.int32, 2),
+    "stages": (np.int32, 1),
+    "labels": (np.float32, 1),
+}
+"""dtype and rank of each array of a record."""
+
+
+def encode(record: Record) -> dict[str, Any]:
+    """The record as the plain dictionary that TFDS's `features.encode_example` takes."""
+    example: dict[str, Any] = {name: getattr(record, name) for name in _TEXTS + _TEXT_LISTS}
+    for name, dtype in _NUMBERS.items():
+        example[name] = dtype(getattr(record, name))
+    for name, (dtype, _) in ARRAYS.items():
+        example[name] = np.ascontiguousarray(getattr(record, name), dtype)
+    return example
+
+
+def decode(example: Mapping[str, Any]) -> Record:
+    """The inverse of `encode`, from a dictionary as TFDS reads it (text as bytes or as str)."""
+    fields: dict[str, Any] = {name: _text(example[name]) for name in _TEXTS}
+    fields |= {name: [_text(t) for t in example[name]] for name in _TEXT_LISTS}
+    fields |= {name: dtype(example[name]).item() for name, dtype in _NUMBERS.items()}
+    fields |= {name: np.asarray(example[name], dtype) for name, (dtype, _) in ARRAYS.items()}
+    return Record(**fields)
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode("utf-8") if isinstance(value, bytes) else str(value)

@@ -1,0 +1,72 @@
+"""A configuration → the objects it names. Unknown keys and impossible values end here, by name."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from sleepfm_jax import signals
+from sleepfm_jax.data.pipeline import BatchSpec
+from sleepfm_jax.models.encoder import EncoderConfig
+from sleepfm_jax.tasks.contrastive import ContrastiveTask
+
+KEYS = {
+    "": "seed steps batch_size data encoder loss log_scale optimiser mesh sharding_rules "
+    "max_skipped_in_a_row log_every eval_every eval_clips test_clips candidates save_every keep",
+    "data": "datasets slots num_threads prefetch",
+    "data.slots": " ".join(signals.MODALITIES),
+    "encoder": " ".join(field.name for field in dataclasses.fields(EncoderConfig)),
+    "optimiser": "name learning_rate schedule warmup_steps decay_every decay_factor weight_decay "
+    "momentum clip_norm",
+}
+AT_LEAST_ONE = "steps batch_size log_every eval_every save_every keep".split()
+
+
+class ConfigError(ValueError):
+    """A configuration with unknown or missing keys, or values that cannot be."""
+
+
+def check_config(config: Mapping[str, Any]) -> None:
+    """Every key known, none missing (but a modality may be left out of the slots).
+
+    Raises:
+      ConfigError: names the key and the known ones.
+    """
+    for section, names in KEYS.items():
+        part, known = config, set(names.split())
+        for name in section.split(".") if section else ():
+            part = part[name]
+        where = f"config.{section}" if section else "config"
+        unknown = sorted(set(part) - known)
+        missing = sorted(known - set(part)) if section != "data.slots" else []
+        if unknown:
+            raise ConfigError(
+                f"{where}: unknown key {', '.join(unknown)}; known: {', '.join(sorted(known))}"
+            )
+        if missing:
+            raise ConfigError(f"{where}: missing key {', '.join(missing)}")
+    for key in AT_LEAST_ONE:
+        if config[key] < 1:
+            raise ConfigError(f"config.{key} is {config[key]}; expected 1 or more")
+
+
+def make_slots(config: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:
+    """Channels of each modality, in the order of the model's M axis."""
+    slots = config["data"]["slots"]
+    return tuple((m, slots[m]) for m in signals.MODALITIES if slots.get(m))
+
+
+def make_task(config: Mapping[str, Any]) -> ContrastiveTask:
+    """The task of a checked configuration."""
+    return ContrastiveTask(
+        encoder=EncoderConfig(**config["encoder"]),
+        slots=make_slots(config),
+        loss=config["loss"],
+        log_scale=config["log_scale"],
+    )
+
+
+def make_spec(config: Mapping[str, Any], clip_samples: int) -> BatchSpec:
+    """Shapes of a batch for clips of `clip_samples`."""
+    return BatchSpec(make_slots(config), config["encoder"]["patch_samples"], clip_samples)

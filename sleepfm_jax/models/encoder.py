@@ -1,0 +1,168 @@
+"""The encoder: one for all modalities, any number of channels, any montage.
+
+tokenizer → (+ electrode position) → pool over channels → + time position → LayerNorm → transformer
+→ pool over time. Source: SleepFM (Nature Medicine 2026) and arXiv 2605.02500; FIELD.md §1.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from sleepfm_jax.models.dropout import DropoutStream
+from sleepfm_jax.models.pooling import AttentionPooling
+from sleepfm_jax.models.positions import ElectrodePositions, sinusoids
+from sleepfm_jax.models.tokenizer import Tokenizer
+from sleepfm_jax.models.transformer import TransformerLayer, layer_norm
+
+POSITION_ENCODINGS = ("none", "fourier")
+
+
+@dataclasses.dataclass(frozen=True)
+class EncoderConfig:
+    """Sizes of the encoder; the defaults are the released SleepFM's (4.8 M parameters)."""
+
+    patch_samples: int = 640
+    width: int = 128
+    layers: int = 6
+    heads: int = 8
+    pooling_heads: int = 8
+    mlp_dim: int = 2048
+    dropout: float = 0.3
+    max_tokens: int = 128
+    position_encoding: str = "fourier"
+    dtype: str = "float32"  # of the arithmetic; parameters are always float32
+
+    def __post_init__(self):
+        if self.position_encoding not in POSITION_ENCODINGS:
+            raise ValueError(
+                f"position_encoding {self.position_encoding!r} is not one of {POSITION_ENCODINGS}"
+            )
+
+
+class Encoder(nnx.Module):
+    """See the module's docstring. A dropout stream given at call time means training mode."""
+
+    def __init__(self, config: EncoderConfig, *, rngs: nnx.Rngs):
+        self.config = config
+        dtype = jnp.dtype(config.dtype)
+        width, dropout, mlp_dim = config.width, config.dropout, config.mlp_dim
+        self.tokenizer = Tokenizer(config.patch_samples, width, dtype=dtype, rngs=rngs)
+        if config.position_encoding != "none":
+            self.electrodes = ElectrodePositions(width, dtype=dtype, rngs=rngs)
+
+        def pooling():
+            return AttentionPooling(
+                width, config.pooling_heads, mlp_dim, dropout, dtype=dtype, rngs=rngs
+            )
+
+        self.channel_pooling = pooling()
+        self.norm = layer_norm(width, dtype, rngs)
+        self.layers = nnx.List(
+            TransformerLayer(
+                width, config.heads, mlp_dim, dropout, pre_norm=True, dtype=dtype, rngs=rngs
+            )
+            for _ in range(config.layers)
+        )
+        self.time_pooling = pooling()
+
+    def __call__(
+        self,
+        x: jax.Array,
+        channel_mask: jax.Array | None = None,
+        positions: jax.Array | None = None,
+        *,
+        dropout: DropoutStream | None = None,
+    ) -> tuple[jax.Array, jax.Array]:
+        """Encode clips of one modality.
+
+        Args:
+          x: [B, C, T] samples, z-scored (gaps 0), T = S * patch_samples.
+          channel_mask: bool [B, C] or, where single patches are missing, [B, C, S];
+            True = valid; None = all valid.
+          positions: [B, C, 3] or [C, 3] on the unit sphere, NaN where a channel has none.
+          dropout: the step's coins. Given: training mode (dropout, batch statistics). None:
+            evaluation mode.
+
+        Returns:
+          clip [B, D] and tokens [B, S, D].
+
+        Raises:
+          ValueError: T is no whole number of patches, or more patches than `max_tokens`.
+        """
+        b, c, t = x.shape
+        mask = self.full_mask(channel_mask, (b, c, t // self.config.patch_samples))
+        tokens = self.tokenize(x, mask, positions, train=dropout is not None)
+        pooled, token_mask = self.pool_channels(tokens, mask, dropout=dropout)
+        return self.contextualise(pooled[:, 0], token_mask[:, 0], dropout=dropout)
+
+    @staticmethod
+    def full_mask(mask: jax.Array | None, shape: tuple[int, int, int]) -> jax.Array:
+        """None, [B, C] or [B, C, S] → bool [B, C, S]."""
+        if mask is None:
+            return jnp.ones(shape, bool)
+        mask = mask.astype(bool)
+        return jnp.broadcast_to(mask if mask.ndim == 3 else mask[:, :, None], shape)
+
+    def tokenize(
+        self,
+        x: jax.Array,
+        mask: jax.Array,
+        positions: jax.Array | None = None,
+        *,
+        train: bool = False,
+    ) -> jax.Array:
+        """x [B, C, T], mask [B, C, S], positions → tokens [B, C, S, D] with electrode positions."""
+        tokens = self.tokenizer(x, mask, train)
+        if positions is not None and self.config.position_encoding != "none":
+            positions = jnp.broadcast_to(positions, (*x.shape[:2], 3))
+            tokens = tokens + self.electrodes(positions)[:, :, None, :]
+        return tokens
+
+    def pool_channels(
+        self,
+        tokens: jax.Array,
+        mask: jax.Array,
+        sizes: tuple[int, ...] | None = None,
+        *,
+        dropout: DropoutStream | None = None,
+    ) -> tuple[jax.Array, jax.Array]:
+        """Channels of each modality → one token a patch.
+
+        Args:
+          tokens: [B, C, S, D].
+          mask: bool [B, C, S].
+          sizes: channels of each of G modalities, laid out one after the other; None: one.
+
+        Returns:
+          pooled [B, G, S, D] and token mask [B, G, S].
+        """
+        b, c, s, d = tokens.shape
+        sizes = sizes or (c,)
+        by_patch = tokens.swapaxes(1, 2).reshape(b * s, c, d)  # [B*S, C, D]
+        by_patch_mask = mask.swapaxes(1, 2).reshape(b * s, c)
+        pooled = self.channel_pooling(by_patch, by_patch_mask, dropout, sizes=sizes)  # [B*S, G, D]
+        pooled = pooled.reshape(b, s, len(sizes), d).swapaxes(1, 2)  # [B, G, S, D]
+        ends = np.cumsum(sizes)
+        token_mask = jnp.stack([mask[:, e - n : e].any(1) for e, n in zip(ends, sizes)], 1)
+        return pooled, token_mask
+
+    def contextualise(
+        self, tokens: jax.Array, token_mask: jax.Array, *, dropout: DropoutStream | None = None
+    ) -> tuple[jax.Array, jax.Array]:
+        """tokens [B, S, D], token mask [B, S] → clip [B, D], tokens [B, S, D]."""
+        s = tokens.shape[1]
+        if s > self.config.max_tokens:
+            raise ValueError(
+                f"{s} patches exceed max_tokens={self.config.max_tokens}: use shorter clips or a "
+                "model with more time positions"
+            )
+        table = sinusoids(self.config.max_tokens, self.config.width)
+        h = self.norm(tokens + jnp.asarray(table[:s], tokens.dtype))
+        for layer in self.layers:
+            h = layer(h, token_mask, dropout)
+        return self.time_pooling(h, token_mask, dropout)[:, 0], h

@@ -1,0 +1,216 @@
+"""results.json: the file a run's numbers live in, and its probe table as text.
+
+{"retrieval": figures, "probes": {task: {row: figures}}, "seconds": {step: s}, "versions": {...}}.
+The rows of a task are "pretrained", "random" and "features", and any other: a row named
+"a minus b" holds differences.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import math
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+RESULTS = "results.json"
+METRICS = {  # of the probe table, in its order
+    "balanced_accuracy": "balanced accuracy",
+    "auroc": "AUROC",
+    "f1": "F1",
+    "kappa": "kappa",
+}
+TASK_NAMES = {"staging": "Sleep staging", "wake_eeg": "Wake EEG", "ecg": "ECG"}
+_PACKAGES = (
+    "jax",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "grain",
+    "tensorflow-datasets",
+    "mne",
+    "numpy",
+    "scikit-learn",
+)
+_WRITTEN_BY = {
+    RESULTS: "nothing was scored in this folder yet",
+    "config.json": "no run was started in this folder",
+}
+ROW_NAMES = {  # the known rows of a task, in their order
+    "pretrained": "Pretrained",
+    "random": "Random encoder",
+    "features": "Plain features",
+}
+
+
+def merge_results(workdir: str | os.PathLike[str], update: Mapping[str, Any]) -> dict[str, Any]:
+    """Merges `update` into workdir/results.json, dictionary by dictionary, and returns the whole.
+
+    The file is replaced in one step, so a program that is killed leaves the old one or the new one.
+    Two programs must not merge at the same time: the later would win.
+
+    Args:
+      update: of dictionaries, lists, text, numbers (numpy's too) and None. NaN and infinities
+        become null, which JSON can say. Lists are replaced, not joined.
+
+    Raises:
+      ValueError: when the present file cannot be read. TypeError: on a value JSON has no form for.
+    """
+    path = Path(workdir) / RESULTS
+    merged: dict[str, Any] = {}
+    if path.exists():
+        merged, problem = read_json(path)
+        if problem:
+            raise ValueError(f"{path}: {problem}; move it away to start a new one")
+    merged = _merge(merged, _plain(update))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, json.dumps(merged, indent=2, allow_nan=False) + "\n")
+    return merged
+
+
+def versions() -> dict[str, str]:
+    """{name: version} of Python, this package and the packages that the numbers depend on."""
+    found = {"python": platform.python_version()}
+    for name in ("sleepfm-jax", *_PACKAGES):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def text_table(results: Mapping[str, Any]) -> str:
+    """The probe table in fixed-width text: one row an encoder, 95 % intervals in brackets."""
+    probes = probes_of(results)
+    if not probes:
+        return "No probe results."
+    shown = [m for m in METRICS if any(m in f for rows in probes.values() for f in rows.values())]
+    table = [["task", "features", *(METRICS[m] for m in shown), "subjects", "examples"]]
+    for task, rows in probes.items():
+        for name, row in rows.items():
+            signed = is_difference(name)
+            cells = [with_interval(row, metric, signed) for metric in shown]
+            counts = [str(row.get("subjects", "")), str(row.get("examples", ""))]
+            table.append([task, ROW_NAMES.get(name, name), *cells, *counts])
+            task = ""
+    widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
+    right = len(table[0]) - 2  # counts are right-aligned
+    lines = [
+        "  ".join(
+            cell.rjust(width) if i >= right else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in table
+    ]
+    lines.insert(1, "-" * max(map(len, lines)))
+    return "\n".join(lines)
+
+
+def probes_of(results: Mapping[str, Any]) -> dict[str, dict[str, dict]]:
+    """{task: {row: figures}}, the known rows first; anything that is not a row left out."""
+    probes = results.get("probes") or {}
+    ordered = {}
+    for task, rows in probes.items():
+        if not isinstance(rows, Mapping):
+            continue
+        names = [n for n in ROW_NAMES if n in rows]
+        names += [n for n in rows if n not in names]
+        kept = {n: dict(rows[n]) for n in names if isinstance(rows[n], Mapping)}
+        kept = {n: row for n, row in kept.items() if any(m in row for m in METRICS)}
+        if kept:
+            ordered[str(task)] = kept
+    return ordered
+
+
+def read_json(path: Path) -> tuple[dict, str | None]:
+    """The object in `path` and None; or an empty one and what is wrong."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}, f"{path.name} is missing: {_WRITTEN_BY.get(path.name, 'nothing wrote it yet')}."
+    except (OSError, ValueError) as error:
+        return {}, f"{path.name} cannot be read: {error}"
+    if not isinstance(value, dict):
+        return {}, f"{path.name} cannot be read: it is not a JSON object."
+    return value, None
+
+
+# --------------------------------------------------------------------------- small forms
+
+
+def task_name(task: str) -> str:
+    return TASK_NAMES.get(task, task.replace("_", " ").capitalize())
+
+
+def is_difference(row: str) -> bool:
+    """Rows named "a minus b" hold differences: signed, and not a dot beside scores."""
+    return " minus " in row
+
+
+def is_finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def number(value: Any, digits: int = 3, *, signed: bool = False) -> str:
+    if not is_finite(value):
+        return "n/a"
+    if value and abs(value) >= 1000:
+        return f"{value:,.0f}"
+    if value and abs(value) < 10**-digits:
+        return f"{value:.1e}"
+    return f"{value:{'+' if signed else ''}.{digits}f}"
+
+
+def interval(row: Mapping[str, Any], metric: str, signed: bool = False) -> str:
+    bounds = (row.get("ci95") or {}).get(metric)
+    if not isinstance(bounds, Sequence) or len(bounds) != 2 or not all(map(is_finite, bounds)):
+        return ""
+    sign = "+" if signed else ""
+    return f"[{bounds[0]:{sign}.3f}, {bounds[1]:{sign}.3f}]"
+
+
+def with_interval(row: Mapping[str, Any], metric: str, signed: bool) -> str:
+    return f"{number(row.get(metric), signed=signed)} {interval(row, metric, signed)}".rstrip()
+
+
+def _merge(old: dict, new: dict) -> dict:
+    merged = dict(old)
+    for key, value in new.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
+
+
+def _plain(value: Any) -> Any:
+    """The value in JSON's own types."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    raise TypeError(f"results.json cannot hold a {type(value).__name__}: {value!r}")
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Writes a file so that it is the old one or the new one, never half."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(temporary, "w", encoding="utf-8") as out:
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
