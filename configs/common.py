@@ -60,15 +60,15 @@ def pretraining() -> ConfigDict:
 def two_cores() -> ConfigDict:
     """Small enough to learn something in three minutes on two CPU cores, from clips of 30 s."""
     config = pretraining()
-    config.steps = 180
-    config.batch_size = 64
-    config.data.slots = {"bas": 4, "resp": 3, "ecg": 1, "emg": 1}
+    config.steps = 420
+    config.batch_size = 32
+    config.data.slots = {"bas": 3, "resp": 2, "ecg": 1, "emg": 1}
     config.data.num_threads = 2
-    config.encoder.update(layers=2, mlp_dim=256, dropout=0.1)
+    config.encoder.update(layers=2, mlp_dim=256, dropout=0.0)
     config.optimiser.warmup_steps = 20
     config.optimiser.learning_rate = 2e-3
-    config.log_scale = 2.0
-    config.eval_every = config.save_every = 60
+    config.log_scale = 2.5
+    config.eval_every = config.save_every = 140
     return config
 
 

@@ -1,6 +1,6 @@
 """Pretraining on the simulated cohort, on two CPU cores: the quickstart's main job.
 
-  python -m launch.simulate --dataset=simulated_psg --subjects=48 --hours=0.75 --out=SOURCE
+  python -m launch.simulate --dataset=simulated_psg --subjects=72 --hours=0.5 --out=SOURCE
   python -m launch.build --dataset=simulated_psg --source=SOURCE --clip_seconds=30 --data_dir=DATA
   python -m launch.pretrain --config=configs/pretrain_simulated.py --data_dir=DATA --workdir=RUN
 

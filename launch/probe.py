@@ -40,9 +40,7 @@ def main(argv: list[str]) -> int:
     from sleepfm_jax.data import pipeline
 
     begun = time.perf_counter()
-    name, rows = probing.probe(
-        _CHECKPOINT.value, _DATA_DIR.value, _DATASET.value, seed=_SEED.value
-    )
+    name, rows = probing.probe(_CHECKPOINT.value, _DATA_DIR.value, _DATASET.value, seed=_SEED.value)
     workdir = Path(_WORKDIR.value)
     workdir.mkdir(parents=True, exist_ok=True)
     run_folder.copy_build_reports(

@@ -59,7 +59,25 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
             print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
             return 1
 
-    app.run(wrapped)
+    app.run(wrapped, flags_parser=_parse)
+
+
+def _parse(argv: Sequence[str]) -> list[str]:
+    """absl's parser, but --help is no failure, and a mistyped --config.KEY no traceback."""
+    try:
+        return app.parse_flags_with_usage(list(argv))
+    except SystemExit as leaving:
+        asked = {"--help", "-help", "-h", "--helpshort", "--helpfull"} & set(argv)
+        raise SystemExit(0 if asked else leaving.code) from None
+    except AttributeError as error:  # how ml_collections says it
+        where = " ".join(a for a in argv if a.startswith(("--config.", "-config.")))
+        cause = error
+        while isinstance(cause, Exception) and cause.args:
+            cause = cause.args[0]
+        print(
+            f"ConfigError: unknown key in {where}: {' '.join(str(cause).split())}", file=sys.stderr
+        )
+        raise SystemExit(1) from None
 
 
 def _quiet_libraries() -> None:

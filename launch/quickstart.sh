@@ -27,7 +27,7 @@ make_dataset() { # name, subjects, further flags of launch.simulate, then -- and
     { cat "$workdir/build_$name.log"; return 1; }
   tail -n 3 "$workdir/build_$name.log"
 }
-make_dataset simulated_psg 48 --hours=0.75 -- --clip_seconds=30
+make_dataset simulated_psg 72 --hours=0.5 -- --clip_seconds=30
 make_dataset simulated_wake_eeg 40
 make_dataset simulated_ecg 300
 python -m launch.pretrain --config=configs/pretrain_simulated.py --data_dir="$data" --workdir="$workdir"

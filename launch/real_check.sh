@@ -16,7 +16,7 @@ ln -sf "$shared/psg_dreams/excerpt3.edf" "$shared/psg_dreams/Hypnogram_excerpt3.
   "$shared/psg_nox_2min/subject1.edf" "$workdir/recordings/psg/"
 
 python -m launch.build --dataset=edf_folder --source="$workdir/recordings/psg" --clip_seconds=30 --data_dir="$data"
-python -m launch.simulate --dataset=simulated_psg --subjects=48 --hours=0.75 --workers=2 --out="$workdir/recordings/simulated_psg"
+python -m launch.simulate --dataset=simulated_psg --subjects=72 --hours=0.5 --workers=2 --out="$workdir/recordings/simulated_psg"
 python -m launch.build --dataset=simulated_psg --source="$workdir/recordings/simulated_psg" --clip_seconds=30 --data_dir="$data" | tail -n 3
 python -m launch.build --dataset=eegmat --source="$shared/wake_eeg_eegmat" --data_dir="$data" | tail -n 3
 python -m launch.build --dataset=ptbxl --source="$shared/ecg_ptbxl" --data_dir="$data" | tail -n 3

@@ -72,7 +72,15 @@ class Checkpoints:
         return restored.state, restored.about
 
     def about(self, step: int) -> dict[str, Any]:
-        """What was said about a checkpoint, without its arrays."""
+        """What was said about a checkpoint, without its arrays.
+
+        Raises:
+          CheckpointError: no checkpoint of that step.
+        """
+        there = sorted(self._manager.all_steps())
+        if step not in there:
+            known = ", ".join(map(str, there))
+            raise CheckpointError(f"{self.folder}: no checkpoint of step {step}; there are {known}")
         args = ocp.args.Composite(about=ocp.args.JsonRestore())
         return self._manager.restore(step, args=args).about
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sleepfm_jax import signals
-from sleepfm_jax.data.pipeline import BatchSpec
+from sleepfm_jax.data.pipeline import BatchSpec, DatasetError
 from sleepfm_jax.models.encoder import EncoderConfig
 from sleepfm_jax.tasks.contrastive import ContrastiveTask
 
@@ -20,7 +21,16 @@ KEYS = {
     "optimiser": "name learning_rate schedule warmup_steps decay_every decay_factor weight_decay "
     "momentum clip_norm",
 }
-AT_LEAST_ONE = "steps batch_size log_every eval_every save_every keep".split()
+AT_LEAST_ONE = (
+    "steps",
+    "batch_size",
+    "log_every",
+    "eval_every",
+    "eval_clips",
+    "test_clips",
+    "save_every",
+    "keep",
+)
 
 
 class ConfigError(ValueError):
@@ -49,6 +59,23 @@ def check_config(config: Mapping[str, Any]) -> None:
     for key in AT_LEAST_ONE:
         if config[key] < 1:
             raise ConfigError(f"config.{key} is {config[key]}; expected 1 or more")
+    if config["candidates"] < 2:
+        raise ConfigError(f"config.candidates is {config['candidates']}; expected 2 or more")
+
+
+@contextlib.contextmanager
+def config_errors() -> Iterator[None]:
+    """What an object made from the configuration refuses is an error of the configuration.
+
+    Raises:
+      ConfigError: in place of any ValueError that is not about a dataset.
+    """
+    try:
+        yield
+    except (ConfigError, DatasetError):
+        raise
+    except ValueError as error:
+        raise ConfigError(f"config: {error}") from error
 
 
 def make_slots(config: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:
@@ -68,5 +95,16 @@ def make_task(config: Mapping[str, Any]) -> ContrastiveTask:
 
 
 def make_spec(config: Mapping[str, Any], clip_samples: int) -> BatchSpec:
-    """Shapes of a batch for clips of `clip_samples`."""
-    return BatchSpec(make_slots(config), config["encoder"]["patch_samples"], clip_samples)
+    """Shapes of a batch for clips of `clip_samples`.
+
+    Raises:
+      ConfigError: a clip has more patches than the encoder has time positions.
+    """
+    spec = BatchSpec(make_slots(config), config["encoder"]["patch_samples"], clip_samples)
+    if spec.patches > config["encoder"]["max_tokens"]:
+        raise ConfigError(
+            f"a clip of {clip_samples} samples is {spec.patches} patches of {spec.patch_samples}, "
+            f"more than config.encoder.max_tokens={config['encoder']['max_tokens']}: build shorter "
+            "clips, or pretrain with more"
+        )
+    return spec

@@ -24,9 +24,10 @@ class ContrastiveLoss(typing.NamedTuple):
 
 
 def unit_vectors(x: jax.Array, epsilon: float = 1e-12) -> jax.Array:
-    """x [..., D] / max(‖x‖, epsilon); a zero vector stays zero, with a zero gradient."""
+    """x [..., D] / ‖x‖; a vector no longer than epsilon becomes zero, with a zero gradient."""
     square = jnp.sum(x * x, axis=-1, keepdims=True)
-    return x * jax.lax.rsqrt(jnp.maximum(square, epsilon**2))
+    unit = x * jax.lax.rsqrt(jnp.maximum(square, epsilon**2))
+    return jnp.where(square > epsilon**2, unit, 0)  # x / epsilon would have a gradient of 1e12
 
 
 def leave_one_out(
@@ -72,9 +73,7 @@ def pairwise(
     embeddings = jnp.where(present[..., None], embeddings, 0)
     first, second = jnp.triu_indices(m, k=1)  # each pair once; both directions below
     valid = present[first] & present[second]  # [pairs, B]
-    logits = jnp.exp(log_scale) * jnp.einsum(
-        "pid,pjd->pij", embeddings[first], embeddings[second]
-    )
+    logits = jnp.exp(log_scale) * jnp.einsum("pid,pjd->pij", embeddings[first], embeddings[second])
     flat = _mean_over_terms(logits, valid)
 
     def square(values):  # [pairs, 2] → [M, M, 2], both triangles, direction 0 = row modality asks

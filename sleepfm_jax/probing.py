@@ -143,9 +143,7 @@ class Probe:
             )
         if self.task == "staging":
             self.classes = list(signals.STAGES)
-        self.name = (
-            "staging" if self.task == "staging" else RESULT_NAMES.get(dataset, dataset)
-        )
+        self.name = "staging" if self.task == "staging" else RESULT_NAMES.get(dataset, dataset)
         self.clip_seconds = float(metadata["clip_seconds"])
 
     def encoder_features(self, encoder: FrozenEncoder, title: str) -> dict[str, Examples]:
@@ -218,9 +216,7 @@ class Probe:
                     subjects.append(record.subject)
                     where.append((index, int(epoch)))
             elif self.task == "multilabel" or np.isfinite(record.labels).all():
-                y.append(
-                    record.labels if self.task == "multilabel" else np.argmax(record.labels)
-                )
+                y.append(record.labels if self.task == "multilabel" else np.argmax(record.labels))
                 subjects.append(record.subject)
                 where.append((index, 0))
         return _Labels(np.array(y), subjects, where)

@@ -24,9 +24,11 @@ def make_mesh(axes: Mapping[str, int] | None = None) -> Mesh:
       axes: axis → size, one of them -1 (what is left). Default {"data": -1}.
 
     Raises:
-      ValueError: the sizes do not multiply to the number of devices.
+      ValueError: no axis "data", or sizes that do not multiply to the number of devices.
     """
     axes = dict(axes or {DATA: -1})
+    if DATA not in axes:
+        raise ValueError(f"mesh {axes} has no axis {DATA!r}, along which batches are cut")
     count = jax.device_count()
     known = int(np.prod([n for n in axes.values() if n != -1]))
     shape = tuple(count // known if n == -1 else n for n in axes.values())
@@ -65,6 +67,9 @@ def _check(name: str, shape: tuple[int, ...], axes: Sequence, mesh: Mesh) -> Non
     if len(axes) > len(shape):
         raise ValueError(f"{name} has shape {shape}, but its sharding rule names axes {axes}")
     for size, axis in zip(shape, axes):
+        if axis is not None and axis not in mesh.shape:
+            known = ", ".join(mesh.shape)
+            raise ValueError(f"{name}: its sharding rule names {axis!r}; the mesh has {known}")
         if axis is not None and size % mesh.shape[axis]:
             raise ValueError(
                 f"{name}: {size} does not divide over mesh axis {axis!r} ({mesh.shape[axis]})"
@@ -79,6 +84,13 @@ def replicated(mesh: Mesh) -> NamedSharding:
 def batch_sharding(mesh: Mesh) -> NamedSharding:
     """The leading axis cut along the data axis."""
     return NamedSharding(mesh, PartitionSpec(DATA))
+
+
+def check_batch(size: int, mesh: Mesh) -> None:
+    """ValueError where a global batch cannot be cut evenly along the data axis."""
+    if size % mesh.shape[DATA]:
+        count = mesh.shape[DATA]
+        raise ValueError(f"batch_size {size} is not a multiple of mesh axis {DATA!r}={count}")
 
 
 def global_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:

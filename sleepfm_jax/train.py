@@ -23,8 +23,7 @@ from sleepfm_jax.evaluators import contrastive as evaluator
 from sleepfm_jax.metric_writer import MetricWriter
 
 FREE_TO_CHANGE = frozenset(
-    "mesh sharding_rules max_skipped_in_a_row log_every eval_every eval_clips test_clips candidates "
-    "save_every keep num_threads prefetch".split()
+    ["mesh", "sharding_rules", "max_skipped_in_a_row", "log_every", "eval_every", "eval_clips", "test_clips", "candidates", "save_every", "keep", "num_threads", "prefetch"]
 )
 """Keys that a resumed run may have otherwise than the run it goes on with: none changes a number."""
 
@@ -53,13 +52,20 @@ def train(config: Mapping[str, Any], data_dir: str | Path, workdir: str | Path) 
       TrainingStopped: SIGTERM (after saving), or too many updates in a row that were not finite.
     """
     experiment.check_config(config)
-    config = json.loads(json.dumps(config))  # tuples become lists, as they come back from a checkpoint
+    config = json.loads(
+        json.dumps(config)
+    )  # tuples become lists, as they come back from a checkpoint
     workdir, first = Path(workdir), jax.process_index() == 0
     records = pipeline.open_records(data_dir, config["data"]["datasets"], "train")
-    task = experiment.make_task(config)
-    spec = experiment.make_spec(config, records.clip_samples)
-    mesh = sharding.make_mesh(config["mesh"])
-    tx = optim.optimiser(config["optimiser"], config["steps"])
+    with experiment.config_errors():
+        task = experiment.make_task(config)
+        spec = experiment.make_spec(config, records.clip_samples)
+        mesh = sharding.make_mesh(config["mesh"])
+        tx = optim.optimiser(config["optimiser"], config["steps"])
+        create = functools.partial(train_state.create, task, tx, config["seed"])
+        shapes = jax.eval_shape(create)
+        shardings = sharding.tree_shardings(shapes, mesh, config["sharding_rules"])
+        sharding.check_batch(config["batch_size"], mesh)
     batches = pipeline.train_batches(
         records,
         spec,
@@ -71,17 +77,16 @@ def train(config: Mapping[str, Any], data_dir: str | Path, workdir: str | Path) 
         prefetch=config["data"]["prefetch"],
     )
 
-    create = functools.partial(train_state.create, task, tx, config["seed"])
-    shardings = sharding.tree_shardings(jax.eval_shape(create), mesh, config["sharding_rules"])
     if first:
         workdir.mkdir(parents=True, exist_ok=True)
     multihost_utils.sync_global_devices("the workdir exists")
     checkpoints = Checkpoints(workdir / "checkpoints", keep=config["keep"])
-    state = jax.jit(create, out_shardings=shardings)()
     start = checkpoints.latest() or 0
     if start:
+        check_same_run(checkpoints.about(start)["config"], config, checkpoints.folder)
+    state = jax.jit(create, out_shardings=shardings)()
+    if start:
         state, about = checkpoints.restore(start, state)
-        check_same_run(about["config"], config, checkpoints.folder)
         batches.set_state(about["data_position"])
         logging.info("going on from step %d of %d", start, config["steps"])
     about = {"config": config, "preprocessing": records.metadata}
@@ -106,14 +111,17 @@ def train(config: Mapping[str, Any], data_dir: str | Path, workdir: str | Path) 
         for step in range(start, config["steps"] + 1):
             last = step == config["steps"]
             tick = time.perf_counter()
-            if step % config["eval_every"] == 0 or last:
+            resumed_here = step == start > 0  # what was evaluated before the save stands
+            if (step % config["eval_every"] == 0 or last) and not resumed_here:
                 writer.write(step, _flat("validation", evaluate(state, "validation")))
                 seconds["evaluate"] += time.perf_counter() - tick
             stopping = stop.requested(checkpoints, step)
             if step > start and (step % config["save_every"] == 0 or last or stopping):
                 checkpoints.save(step, state, about | {"data_position": batches.get_state()})
             if stopping:
-                raise TrainingStopped(f"SIGTERM: saved at step {step}; run again to go on from there")
+                raise TrainingStopped(
+                    f"SIGTERM: saved at step {step}; run again to go on from there"
+                )
             if last:
                 break
             logged_at += time.perf_counter() - tick  # speed is that of steps alone
@@ -190,9 +198,7 @@ def _evaluation(task, spec, mesh, config, data_dir) -> Callable[[Any, str], dict
 
     def evaluate(state, split):
         names = [
-            name
-            for name in config["data"]["datasets"]
-            if pipeline.has_split(data_dir, name, split)
+            name for name in config["data"]["datasets"] if pipeline.has_split(data_dir, name, split)
         ]
         if not names:
             logging.info("no %s split in %s", split, config["data"]["datasets"])

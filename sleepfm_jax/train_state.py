@@ -35,7 +35,7 @@ class TrainState:
 def create(task: Any, tx: optax.GradientTransformation, seed: int) -> TrainState:
     """A fresh state of a task (anything with `init(key) -> (params, batch_stats)`)."""
     params, batch_stats = task.init(jax.random.key(seed))
-    return TrainState(
+    state = TrainState(
         step=jnp.int32(0),
         params=params,
         batch_stats=batch_stats,
@@ -44,6 +44,8 @@ def create(task: Any, tx: optax.GradientTransformation, seed: int) -> TrainState
         skipped=jnp.int32(0),
         skipped_in_a_row=jnp.int32(0),
     )
+    # No weak types: they do not survive a checkpoint, and a resumed run must be the same program.
+    return jax.tree.map(lambda x: jax.lax.convert_element_type(x, x.dtype), state)
 
 
 def step_function(
@@ -59,7 +61,7 @@ def step_function(
         (_, (batch_stats, metrics)), grads = jax.value_and_grad(task.loss_fn, has_aux=True)(
             state.params, state.batch_stats, batch, key
         )
-        grad_norm = optax.global_norm(grads)
+        grad_norm = optax.tree.norm(grads)
         fine = jnp.isfinite(metrics["loss"]) & jnp.isfinite(grad_norm)
 
         def accept():
@@ -94,5 +96,9 @@ def step_function(
 def order_checksum(index: jax.Array) -> jax.Array:
     """uint32 that changes with the examples [B] of a batch and with their order: two runs that log
     the same number saw the same rows in the same places."""
-    weight = 2 * jnp.arange(index.shape[0], dtype=jnp.uint32) + 1
-    return jnp.sum((index.astype(jnp.uint32) + 1) * weight * jnp.uint32(2654435761))
+    place = jnp.arange(index.shape[0], dtype=jnp.uint32)
+    x = (index.astype(jnp.uint32) + 1) * jnp.uint32(0x9E3779B9) ^ place * jnp.uint32(0x85EBCA6B)
+    # Mixed before it is summed: sums of plain products of small numbers are often equal.
+    x = (x ^ (x >> 16)) * jnp.uint32(0x7FEB352D)
+    x = (x ^ (x >> 15)) * jnp.uint32(0x846CA68B)
+    return jnp.sum(x ^ (x >> 16), dtype=jnp.uint32)

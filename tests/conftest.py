@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
-# Four virtual devices, before jax starts: sharded code is tested on every run, on any laptop.
-os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=4")
+# Four virtual devices, before jax starts: sharded code is tested on every run, on any laptop. The
+# two other flags cut compilation, which is most of what these tests do, to a third.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0 "
+    "--xla_llvm_disable_expensive_passes=true",
+)
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# A program that several tests (or the processes that they start) run is compiled once a session.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="xla_of_tests_")
+    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 
 import pytest
 from absl import flags
@@ -34,3 +47,19 @@ def shared() -> Path:
     if not path.is_dir():
         pytest.skip(f"SKIPPED FOR WANT OF REAL DATA: {path.name}/ is not beside the checkout")
     return path
+
+
+@pytest.fixture(scope="session")
+def tiny_data_dir(tmp_path_factory) -> Path:
+    """A data_dir with the dataset simulated_psg: six sleepers, 0.1 h each, in clips of 30 s.
+
+    36 clips to train on (3 subjects), 24 to validate (2), 12 to test (1); one has no ECG.
+    """
+    from data_builders.simulated_psg.simulated_psg_dataset_builder import Builder
+    from sleepfm_jax.data.synthetic import write_psg_cohort
+
+    root = tmp_path_factory.mktemp("tiny")
+    write_psg_cohort(root / "recordings", subjects=6, hours=0.1, seed=1)
+    builder = Builder(source=root / "recordings", data_dir=root / "data", clip_seconds=30)
+    builder.download_and_prepare()
+    return root / "data"

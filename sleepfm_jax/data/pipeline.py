@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,8 @@ class BatchSpec:
 class Records:
     """Random access to the records of one split of one or more datasets of the same clip format.
 
+    Datasets with other classes can be pretrained on together: records then come without labels.
+
     Attributes:
       metadata: sfreq, clip_seconds, task, classes, preprocessing … as the builder wrote them.
     """
@@ -89,6 +91,8 @@ class Records:
                         f"{folder}: {key} is {other[key]}, but {self.folders[0]} has "
                         f"{self.metadata[key]}: build them alike to use them together"
                     )
+        kinds = [(other["task"], list(other["classes"])) for other in metadata]
+        self._labelled = all(kind == kinds[0] for kind in kinds)
         self._ends = np.cumsum([len(source) for source in self._sources])
 
     def __len__(self) -> int:
@@ -97,7 +101,8 @@ class Records:
     def __getitem__(self, index: int) -> Record:
         which = int(np.searchsorted(self._ends, index, side="right"))
         start = self._ends[which - 1] if which else 0
-        return decode(self._sources[which][int(index - start)])
+        record = decode(self._sources[which][int(index - start)])
+        return record if self._labelled else dataclasses.replace(record, labels=record.labels[:0])
 
     @property
     def clip_samples(self) -> int:
@@ -147,7 +152,8 @@ def collate(
     """Records to one batch of fixed shape.
 
     A recording with more channels of a modality than there are slots gives a random choice of them
-    when `rng` is given (training) and its first ones otherwise; with fewer, the slots left are masked.
+    when `rng` is given (training), and otherwise ones spread evenly over its montage, so that eyes
+    are among three of brain and eyes. With fewer, the slots left are masked.
 
     Returns:
       signals int16 [B, C, T], scale float32 [B, C] (z-score = signals * scale), mask bool [B, C, S]
@@ -227,8 +233,13 @@ def train_batches(
 
 
 def evaluation_batches(
-    records: Records, spec: BatchSpec, *, batch_size: int, process_index: int = 0,
-    process_count: int = 1, limit: int | None = None,
+    records: Records,
+    spec: BatchSpec,
+    *,
+    batch_size: int,
+    process_index: int = 0,
+    process_count: int = 1,
+    limit: int | None = None,
 ) -> Iterator[dict[str, np.ndarray]]:
     """One pass in order, the last batch filled up with masked rows (index -1).
 
@@ -259,7 +270,10 @@ def _choose(record: Record, spec: BatchSpec, rng) -> tuple[np.ndarray, np.ndarra
     for modality, count in spec.slots:
         channels = np.flatnonzero((modalities == modality) & (record.sd > 0))
         if len(channels) > count:
-            channels = channels[:count] if rng is None else np.sort(rng.permutation(channels)[:count])
+            if rng is None:
+                channels = channels[np.linspace(0, len(channels) - 1, count).round().astype(int)]
+            else:
+                channels = np.sort(rng.permutation(channels)[:count])
         chosen.append(channels)
         places.append(start + np.arange(len(channels)))
         start += count
@@ -283,5 +297,3 @@ def _infos(root: Path):
 def _version(name: str) -> tuple:
     parts = name.split(".")
     return tuple(int(p) for p in parts) if all(p.isdigit() for p in parts) else (-1,)
-
-

@@ -15,7 +15,7 @@ _TABLE_LEVELS = 12  # heart rates the template is drawn for
 _BEFORE = 0.32  # s of the template before the R peak
 
 # log chin tone (W, N1, N2, N3, REM) at contrast 1, relative to N2
-_TONE = (1.0, 0.4, 0.0, -0.05, -1.3)
+_TONE = (1.7, 0.8, 0.0, -0.6, -1.9)
 
 #: Gaussian parts of a beat: (centre s at 60/min, width s, height as a share of R); P moves with the
 #: rate, T stretches.
@@ -93,7 +93,7 @@ class Heart:
         self._night = night
         index = np.clip((night.beats * sn.STATE_SFREQ).astype(int), 0, len(night.effort) - 1)
         # the electrical axis turns a little with each breath and with each change of posture
-        breath = 0.07 * night.effort[index] * np.sin(2 * np.pi * (night.breath[index] - 0.08))
+        breath = 0.12 * night.effort[index] * np.sin(2 * np.pi * (night.breath[index] - 0.08))
         posture = 0.12 * rng.standard_normal(int(night.posture.max()) + 1)[night.posture[index]]
         beat = 0.02 * rng.standard_normal(len(index))
         self._gains = traits.ecg_amplitude * np.exp(posture + breath + beat)
@@ -116,11 +116,13 @@ def render_ecg(rng: np.random.Generator, night: Night, heart: Heart, sfreq: int)
     """ECG in mV: beats, baseline moved by breath and body, muscle, mains. float32 [T]."""
     out = heart.wave(sfreq) * np.float32(-1.0 if rng.random() < 0.08 else 1.0)  # swapped electrodes
     size = len(night.effort)
-    baseline = 0.06 * night.effort * np.sin(2 * np.pi * (night.breath - rng.uniform(0.0, 0.2)))
+    baseline = 0.10 * night.effort * np.sin(2 * np.pi * (night.breath - rng.uniform(0.0, 0.2)))
     baseline = baseline * np.exp(0.4 * rng.standard_normal()) + 0.05 * sn.wander(rng, size, 4.0)
-    baseline = baseline + 0.6 * night.movement * sn.wander(rng, size, 0.5)
+    baseline = baseline + 1.2 * night.movement * sn.wander(rng, size, 0.5)
     out += sn.upsample(baseline, sfreq, len(out))
-    tension = 0.012 + 0.10 * night.movement + 0.015 * night.arousal
+    # the muscles under the electrodes relax with the rest of the body
+    tone = np.exp(0.6 * (np.asarray(_TONE, np.float32) @ night.weights))
+    tension = 0.015 * tone + 0.15 * night.movement + 0.03 * night.arousal
     out += sn.upsample(tension, sfreq, len(out)) * sn.fir_noise(rng, len(out), (1.0, 0.0, -1.0))
     add_interference(rng, out, sfreq, int(rng.choice([50, 60])), 0.004)
     return out
@@ -138,7 +140,7 @@ def render_emg(
     weights = night.weights
     size = weights.shape[1]
     tone = traits.tone_contrast * (np.asarray(_TONE, np.float32) @ weights)
-    tone = tone + 0.25 * sn.wander(rng, size, 200.0) + 0.12 * sn.wander(rng, size, 3.0)
+    tone = tone + 0.18 * sn.wander(rng, size, 200.0) + 0.12 * sn.wander(rng, size, 3.0)
     if kind == "chin":
         base = traits.chin_tone
         twitches = sn.events(rng, 3600.0 * 0.15 * night.phasic)
@@ -146,7 +148,7 @@ def render_emg(
         snore = 0.5 * night.snore * np.maximum(0.0, np.sin(2 * np.pi * night.breath))
         burst = 1.3 * night.arousal + 1.8 * night.movement + twitch + snore
     else:
-        base, tone = 2.5, 0.4 * tone
+        base, tone = 2.5, 0.7 * tone
         own = rng.random(1 + int(night.posture.max()))[
             night.posture
         ]  # which leg moves depends on posture

@@ -200,7 +200,7 @@ def _arousals(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Body movements, cortical arousals, leg movements (each 0..1) and posture."""
     size = weights.shape[1]
-    moves = events(rng, _by_stage(weights, (30.0, 12.0, 4.0, 1.5, 7.0)))
+    moves = events(rng, _by_stage(weights, (60.0, 30.0, 14.0, 6.0, 20.0)))
     movement = bumps(
         size, moves, 1.5 + rng.exponential(4.0, len(moves)), rng.uniform(0.3, 1.0, len(moves)), 0.5
     )
@@ -217,7 +217,7 @@ def _arousals(
     leg = bumps(
         size, kicks, rng.uniform(0.6, 4.0, len(kicks)), rng.uniform(0.4, 1.0, len(kicks)), 0.15
     )
-    spontaneous = events(rng, _by_stage(weights, (0.0, 18.0, 11.0, 3.0, 10.0)))
+    spontaneous = events(rng, _by_stage(weights, (0.0, 30.0, 22.0, 8.0, 18.0)))
     onsets = np.concatenate(
         [
             spontaneous,
@@ -251,13 +251,13 @@ def _breathing(
     """Phase (cycles), effort and ventilation."""
     size = weights.shape[1]
     ragged = traits.breathing_irregularity * (
-        _by_stage(weights, (0.15, 0.09, 0.05, 0.025, 0.12)) + 0.10 * phasic
+        _by_stage(weights, (0.24, 0.11, 0.05, 0.015, 0.22)) + 0.10 * phasic
     )
-    rate = traits.breathing_rate * _by_stage(weights, (1.12, 1.02, 0.97, 0.96, 1.05))
+    rate = traits.breathing_rate * _by_stage(weights, (1.22, 1.05, 0.97, 0.92, 1.10))
     drift = 0.05 * wander(rng, size, 600.0)
     rate = rate * np.exp(drift + ragged * wander(rng, size, 6.0) + 0.2 * arousal)
     breath = np.cumsum(rate / 60.0 / STATE_SFREQ, dtype=np.float64) + rng.random()
-    size_of_breath = _by_stage(weights, (1.1, 0.95, 0.92, 1.0, 0.85))
+    size_of_breath = _by_stage(weights, (1.5, 1.0, 0.85, 1.1, 0.62))
     size_of_breath = size_of_breath * np.exp(
         1.6 * ragged * wander(rng, size, 8.0) + 0.1 * wander(rng, size, 900.0)
     )
@@ -302,13 +302,13 @@ def _heart_rate(
     """Beats a minute: stage, time of night, variability, sinus arrhythmia, apnoea, arousal."""
     size = weights.shape[1]
     varies = traits.heart_variability
-    slow = varies * _by_stage(weights, (0.05, 0.04, 0.028, 0.014, 0.05)) * wander(rng, size, 45.0)
+    slow = varies * _by_stage(weights, (0.07, 0.045, 0.026, 0.010, 0.07)) * wander(rng, size, 45.0)
     mayer = (
         varies
         * _by_stage(weights, (0.028, 0.025, 0.018, 0.008, 0.026))
         * resonance(rng, size, 0.1, 3.0)
     )
-    vagal = traits.sinus_arrhythmia * _by_stage(weights, (0.025, 0.03, 0.036, 0.045, 0.02))
+    vagal = traits.sinus_arrhythmia * _by_stage(weights, (0.020, 0.03, 0.045, 0.070, 0.012))
     arrhythmia = (
         np.minimum(vagal, 0.12)
         * np.sqrt(np.clip(effort, 0.0, 3.0))
@@ -320,7 +320,7 @@ def _heart_rate(
     )
     surge = signal.fftconvolve(arousal, lag / lag.sum())[:size]
     brake = np.maximum(failing["obstruction"], failing["central"])
-    level = np.log(traits.heart_rate) + _by_stage(weights, (0.07, 0.01, -0.03, -0.03, 0.02))
+    level = np.log(traits.heart_rate) + _by_stage(weights, (0.17, 0.04, -0.03, -0.07, 0.08))
     dip = -0.05 * np.sin(np.pi * np.arange(size) / size) + 0.03 * wander(rng, size, 1500.0)
     log_rate = level + dip + slow + mayer + arrhythmia + 0.22 * surge - 0.08 * brake + 0.06 * phasic
     return np.clip(np.exp(log_rate), 30.0, 170.0).astype(np.float32)

@@ -20,6 +20,7 @@ from sleepfm_jax.models.tokenizer import Tokenizer
 from sleepfm_jax.models.transformer import TransformerLayer, layer_norm
 
 POSITION_ENCODINGS = ("none", "fourier")
+DTYPES = ("float32", "bfloat16")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +43,8 @@ class EncoderConfig:
             raise ValueError(
                 f"position_encoding {self.position_encoding!r} is not one of {POSITION_ENCODINGS}"
             )
+        if self.dtype not in DTYPES:
+            raise ValueError(f"dtype {self.dtype!r} is not one of {DTYPES}")
 
 
 class Encoder(nnx.Module):

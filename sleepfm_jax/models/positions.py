@@ -10,6 +10,7 @@ from flax import nnx
 from sleepfm_jax.models.transformer import layer_norm
 
 FREQUENCIES = 4  # an axis; 4³ = 64 phases, sine and cosine: 128 numbers
+INITIAL_SCALE = 0.1
 PERIOD = 2.8  # positions span [-1, 1]: a period of 2 + 2 * 0.4 keeps opposite extremes apart
 
 
@@ -44,10 +45,10 @@ class ElectrodePositions(nnx.Module):
     """
 
     def __init__(self, width: int, *, dtype, rngs: nnx.Rngs):
-        self.linear = nnx.Linear(
-            2 * FREQUENCIES**3, width, use_bias=False, dtype=dtype, rngs=rngs
-        )
+        self.linear = nnx.Linear(2 * FREQUENCIES**3, width, use_bias=False, dtype=dtype, rngs=rngs)
         self.norm = layer_norm(width, dtype, rngs)
+        # A whisper at first: at full size the montage would drown what the channels recorded.
+        self.norm.scale[...] = jnp.full(width, INITIAL_SCALE)
 
     def __call__(self, positions: jax.Array) -> jax.Array:
         known = jnp.isfinite(positions).all(-1, keepdims=True)

@@ -52,7 +52,10 @@ class ConvStage(nnx.Module):
         self.kernel = nnx.Param(uniform(rngs.params(), shape) - bound)
         self.bias = nnx.Param(uniform(rngs.params(), (features,)) - bound)
         self.bn_scale = nnx.Param(jnp.ones(features))
-        self.bn_bias = nnx.Param(jnp.zeros(features))
+        # Not zeros: LayerNorm below divides a patch's amplitude away, unless offsets that do not
+        # scale with it stand beside it. Arousals and movements are amplitude above all, and what
+        # the modalities share most plainly.
+        self.bn_bias = nnx.Param(2 * jax.random.uniform(rngs.params(), (features,)) - 1)
         self.mean = nnx.BatchStat(jnp.zeros(features))
         self.var = nnx.BatchStat(jnp.ones(features))
         self.ln_scale = nnx.Param(jnp.ones((length, features)))

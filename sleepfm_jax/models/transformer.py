@@ -69,7 +69,9 @@ class TransformerLayer(nnx.Module):
         self.norm2 = layer_norm(width, dtype, rngs)
         self.dropout = Dropout(dropout)
 
-    def __call__(self, x: jax.Array, mask: jax.Array, dropout: DropoutStream | None = None) -> jax.Array:
+    def __call__(
+        self, x: jax.Array, mask: jax.Array, dropout: DropoutStream | None = None
+    ) -> jax.Array:
         """x [N, L, D], mask as in `SelfAttention` → [N, L, D]."""
         if self.pre_norm:
             x = x + self._attend(self.norm1(x), mask, dropout)
