@@ -1,10 +1,10 @@
-"""Two real recordings pretrain together with the simulated cohort; then real wake EEG and ECG are probed.
+"""Two real recordings and the simulated cohort pretrain together; real wake EEG and ECG are probed.
 
   bash launch/real_check.sh SHARED_DATA RUN
 
-builds one DREAMS night and one Nox recording with `edf_folder`, the simulated cohort, EEGMAT and
+builds a DREAMS night and a Nox recording with `edf_folder`, the simulated cohort, EEGMAT and
 PTB-XL, pretrains with this file and probes both. SHARED_DATA holds psg_dreams/, psg_nox_2min/,
-wake_eeg_eegmat/ and ecg_ptbxl/. What is expected: that it runs, that the loss falls, and tables with
+wake_eeg_eegmat/ and ecg_ptbxl/. Expected: it runs, the loss falls, and there are tables with
 intervals. Half an hour of real sleep teaches little; no figure is published for these subsets.
 Variant `smoke` runs in seconds.
 """

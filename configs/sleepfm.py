@@ -1,12 +1,12 @@
-"""SleepFM's released sizes (Nature Medicine 2026, FIELD facts): 5-min clips, patch 640, 4.8 M parameters.
+"""SleepFM's released sizes (Nature Medicine 2026): 5-min clips, patch 640, 4.8 M parameters.
 
   python -m launch.build --dataset=edf_folder --source=COHORT --data_dir=DATA
   python -m launch.pretrain --config=configs/sleepfm.py --config.data.datasets='("edf_folder",)' \\
       --data_dir=DATA --workdir=RUN
 
-Published: batch 128, one pass over 585,000 h. Here the optimiser is AdamW with a cosine instead of SGD with steps;
-variant `sgd` is the published one. No score is published for this retrieval: compare with chance in
-the report. Variant `smoke` runs in seconds.
+Published: batch 128, one pass over 585,000 h. Here the optimiser is AdamW with a cosine instead of
+SGD with steps; variant `sgd` is the published one. No score is published for this retrieval:
+compare with chance in the report. Variant `smoke` runs in seconds.
 """
 
 from ml_collections import ConfigDict

@@ -20,13 +20,13 @@ from __future__ import annotations
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from launch import programs
+from launch import hosts, programs
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Experiment: FILE[:variant], for example configs/pretrain_simulated.py:smoke."
 )
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder that launch.build wrote datasets to.")
-flags.adopt_module_key_flags(programs)
+flags.adopt_module_key_flags(hosts)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of this run; made if it does not exist.")
 
 
@@ -34,7 +34,7 @@ def main(argv: list[str]) -> int:
     """See the module's docstring."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]!r}: flags begin with --")
-    programs.start_jax()
+    hosts.start_jax()
     # Imported late: --help answers at once, and jax starts with the flags above.
     from sleepfm_jax import train
 

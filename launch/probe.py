@@ -4,13 +4,13 @@ Example, with a run of launch.pretrain in RUN and a dataset built by launch.buil
 
   python -m launch.probe --checkpoint=RUN --dataset=eegmat --data_dir=DATA --workdir=RUN
 
-One affine layer is fitted on three kinds of frozen features: the pretrained encoder's (in evaluation
-mode; each clip is embedded once), those of the same encoder before training, and a plain baseline
-(EEG band powers, heart-rate statistics). Its L2 is chosen on validation subjects. Subjects never
-cross splits: the dataset's own splits where it has them, 5-fold cross-validation by subject
-otherwise. Figures are balanced accuracy, AUROC, F1 and kappa, with 95 % bootstrap intervals over
-subjects. They go to WORKDIR/results.json and WORKDIR/report/index.html, and a table is printed. Exit
-code 0 means that they are there.
+One affine layer is fitted on three kinds of frozen features: the pretrained encoder's (in
+evaluation mode; each clip is embedded once), those of the same encoder before training, and a
+plain baseline (EEG band powers, heart-rate statistics). Its L2 is chosen on validation
+subjects. Subjects never cross splits: the dataset's own splits where it has them, 5-fold cross-
+validation by subject otherwise. Figures are balanced accuracy, AUROC, F1 and kappa, with 95 %
+bootstrap intervals over subjects. They go to WORKDIR/results.json and
+WORKDIR/report/index.html, and a table is printed. Exit code 0 means that they are there.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 
 from absl import app, flags
 
-from launch import programs
+from launch import hosts, programs
 
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint", None, "Workdir of a run of launch.pretrain, or its checkpoints folder."
@@ -35,7 +35,7 @@ def main(argv: list[str]) -> int:
     """See the module's docstring."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]!r}: flags begin with --")
-    programs.start_jax()
+    hosts.start_jax()
     from sleepfm_jax import probing, report, run_folder
     from sleepfm_jax.data import pipeline
 

@@ -1,42 +1,11 @@
-"""What the programs that use jax share: starting it on one host or many, and ending with one line."""
+"""How the programs begin and end: flags understood, errors of the user's world as one line."""
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 
-from absl import app, flags, logging
-
-_DISTRIBUTED = flags.DEFINE_bool(
-    "distributed", False, "Several hosts whose cluster (TPU pod, Slurm) tells jax who they are."
-)
-_COORDINATOR = flags.DEFINE_string(
-    "coordinator", None, "Several hosts: address HOST:PORT of process 0, the same on each."
-)
-_NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "Several hosts: how many processes.")
-_PROCESS_ID = flags.DEFINE_integer("process_id", None, "Several hosts: which one this is, from 0.")
-
-
-def start_jax() -> None:
-    """Join the other processes, if there are any. Call before anything else touches jax."""
-    import jax
-
-    # Compiled programs are kept between runs where the user (or the quickstart) names a folder.
-    if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-    if _COORDINATOR.value is None and not _DISTRIBUTED.value:
-        return
-    if os.environ.get("JAX_PLATFORMS") == "cpu":
-        jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    jax.distributed.initialize(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
-    logging.info(
-        "process %d of %d: %d of %d devices",
-        jax.process_index(),
-        jax.process_count(),
-        jax.local_device_count(),
-        jax.device_count(),
-    )
+from absl import app, logging
 
 
 def run(main: Callable[[Sequence[str]], int | None]) -> None:
@@ -59,10 +28,10 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
             print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
             return 1
 
-    app.run(wrapped, flags_parser=_parse)
+    app.run(wrapped, flags_parser=parse)
 
 
-def _parse(argv: Sequence[str]) -> list[str]:
+def parse(argv: Sequence[str]) -> list[str]:
     """absl's parser, but --help is no failure, and a mistyped --config.KEY no traceback."""
     try:
         return app.parse_flags_with_usage(list(argv))

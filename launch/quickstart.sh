@@ -6,34 +6,38 @@
 # an interrupted one stopped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-workdir=${1:-runs/quickstart}
-mkdir -p "$workdir"
-workdir=$(cd "$workdir" && pwd)
-begun=$SECONDS
-. launch/environment.sh
-use_environment
-installed=$((SECONDS - begun))
-export JAX_PLATFORMS=${JAX_PLATFORMS:-cpu} JAX_COMPILATION_CACHE_DIR=${JAX_COMPILATION_CACHE_DIR:-$workdir/compiled}
+mkdir -p "${1:-runs/quickstart}"
+workdir=$(cd "${1:-runs/quickstart}" && pwd)
 source=$workdir/recordings data=$workdir/data
+. launch/environment.sh
 
-make_dataset() { # name, subjects, further flags of launch.simulate, then -- and flags of launch.build
-  local name=$1 subjects=$2; shift 2
-  local simulate=() build=()
-  while [ "$#" -gt 0 ] && [ "$1" != "--" ]; do simulate+=("$1"); shift; done
-  [ "$#" -gt 0 ] && shift
-  build=("$@")
-  python -m launch.simulate --dataset="$name" --subjects="$subjects" --out="$source/$name" --workers=2 "${simulate[@]}"
-  python -m launch.build --dataset="$name" --source="$source/$name" --data_dir="$data" "${build[@]}" >"$workdir/build_$name.log" ||
-    { cat "$workdir/build_$name.log"; return 1; }
-  tail -n 3 "$workdir/build_$name.log"
+seconds=()
+timed() { # name of the step, command …
+  local name=$1 begun=$SECONDS; shift
+  "$@"
+  seconds+=("$name=$((SECONDS - begun))")
 }
-make_dataset simulated_psg 72 --hours=0.5 -- --clip_seconds=30
-make_dataset simulated_wake_eeg 40
-make_dataset simulated_ecg 300
-python -m launch.pretrain --config=configs/pretrain_simulated.py --data_dir="$data" --workdir="$workdir"
-for name in simulated_psg simulated_wake_eeg simulated_ecg; do
-  python -m launch.probe --checkpoint="$workdir" --dataset="$name" --data_dir="$data" --workdir="$workdir" >"$workdir/probe_$name.log"
-done
-python -m launch.report --workdir="$workdir"
-echo "Took $((SECONDS - begun)) s, $installed s of it installing."
-echo "Report: $workdir/report/index.html"
+build() { # dataset, flags …; its log is shown only in part, unless it fails
+  local log=$workdir/build_$1.log
+  python -m launch.build --dataset="$1" --source="$source/$1" --data_dir="$data" "${@:2}" >"$log" ||
+    { cat "$log"; return 1; }
+  tail -n 3 "$log"
+}
+probe() {
+  python -m launch.probe --checkpoint="$workdir" --dataset="$1" --data_dir="$data" --workdir="$workdir"
+}
+
+timed install use_environment
+export JAX_PLATFORMS=${JAX_PLATFORMS:-cpu}
+export JAX_COMPILATION_CACHE_DIR=${JAX_COMPILATION_CACHE_DIR:-$workdir/compiled}
+simulate() { python -m launch.simulate --dataset="$1" --subjects="$2" --out="$source/$1" --workers=2 "${@:3}"; }
+timed "simulate PSG" simulate simulated_psg 72 --hours=0.5
+timed "simulate wake EEG" simulate simulated_wake_eeg 40
+timed "simulate ECG" simulate simulated_ecg 300
+timed "build PSG" build simulated_psg --clip_seconds=30
+timed "build wake EEG" build simulated_wake_eeg
+timed "build ECG" build simulated_ecg
+timed pretrain python -m launch.pretrain --config=configs/pretrain_simulated.py --data_dir="$data" --workdir="$workdir"
+for name in simulated_psg simulated_wake_eeg simulated_ecg; do timed "probe $name" probe "$name"; done
+all=$(IFS=,; echo "${seconds[*]}")
+python -m launch.report --workdir="$workdir" --seconds="$all,all=$SECONDS"

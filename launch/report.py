@@ -2,8 +2,9 @@
 
   python -m launch.report --workdir=RUN
 
-RUN is the workdir of launch.pretrain and launch.probe. The report is RUN/report/index.html, one page
-with everything in it; what is missing in RUN is said in its place.
+RUN is the workdir of launch.pretrain and launch.probe. The report is RUN/report/index.html, one
+page with everything in it; what is missing in RUN is said in its place. Exit code 0 means that it
+is there.
 """
 
 from __future__ import annotations
@@ -14,7 +15,12 @@ from pathlib import Path
 
 from absl import app, flags
 
+from launch import programs
+
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+_SECONDS = flags.DEFINE_list(
+    "seconds", [], "Steps done by other programs, to be listed too: 'build=31,simulate=17'."
+)
 
 
 def main(argv: list[str]) -> int:
@@ -24,17 +30,29 @@ def main(argv: list[str]) -> int:
     from sleepfm_jax import report
 
     workdir = Path(_WORKDIR.value)
-    results = workdir / "results.json"
-    if not results.exists():
+    if not (workdir / "results.json").exists():
         print(f"{workdir}: no results.json: run launch.pretrain or launch.probe", file=sys.stderr)
         return 1
+    try:
+        seconds = {name: float(s) for name, s in (item.split("=") for item in _SECONDS.value)}
+    except ValueError as error:
+        raise app.UsageError("--seconds: expected NAME=NUMBER, separated by commas") from error
+    if seconds:
+        report.merge_results(workdir, {"seconds": seconds})
     page = report.write_report(workdir)
-    found = json.loads(results.read_text())
-    print(report.text_table(found))
-    print(page)
+    results = json.loads((workdir / "results.json").read_text())
+    print(report.text_table(results))
+    if found := results.get("retrieval"):
+        print(
+            f"\nRetrieval on the test subjects: top-1 {found['top1']:.3f} among "
+            f"{found['candidates']} candidates, {found['top1'] / found['chance']:.1f} x chance"
+        )
+    if results.get("seconds"):
+        print(", ".join(f"{name} {s:.0f} s" for name, s in results["seconds"].items()))
+    print(f"Report: {page}")
     return 0
 
 
 if __name__ == "__main__":
     flags.mark_flags_as_required(["workdir"])
-    app.run(main)
+    programs.run(main)

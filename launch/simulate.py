@@ -20,6 +20,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from absl import app, flags, logging
 
+from launch import programs
 from sleepfm_jax.data import synthetic
 
 _DATASET = flags.DEFINE_enum(
@@ -64,7 +65,7 @@ def main(argv: Sequence[str]) -> int:
 
 def run() -> None:
     flags.mark_flags_as_required(["dataset", "subjects", "out"])
-    app.run(main)
+    app.run(main, flags_parser=programs.parse)
 
 
 if __name__ == "__main__":

@@ -49,8 +49,8 @@ class Checkpoints:
         )
 
     def restore(self, step: int, like: Any) -> tuple[Any, dict[str, Any]]:
-        """The state at a step, on the shardings of `like` (a pytree of arrays or ShapeDtypeStructs),
-        and what was said about it.
+        """The state at a step, placed as `like` is (arrays or ShapeDtypeStructs), and what was said
+        about it.
 
         Raises:
           CheckpointError: the checkpoint does not fit `like`.

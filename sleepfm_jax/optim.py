@@ -18,8 +18,8 @@ def schedule(config: Mapping[str, Any], steps: int) -> optax.Schedule:
     """Learning rate by step.
 
     Args:
-      config: `schedule` ("cosine", "constant" or "step"), `learning_rate`, `warmup_steps`; for "step"
-        also `decay_every` (steps) and `decay_factor`.
+      config: `schedule` ("cosine", "constant" or "step"), `learning_rate`, `warmup_steps`; for
+        "step" also `decay_every` (steps) and `decay_factor`.
       steps: length of the run, where the cosine ends.
     """
     peak, warmup = config["learning_rate"], config["warmup_steps"]
@@ -43,8 +43,8 @@ def optimiser(config: Mapping[str, Any], steps: int) -> optax.GradientTransforma
     """The optimiser of a run.
 
     Args:
-      config: `name` ("adamw", "adam" or "sgd"), `weight_decay` (adamw), `momentum` (sgd), `clip_norm`
-        (0 = none), and what `schedule` reads.
+      config: `name` ("adamw", "adam" or "sgd"), `weight_decay` (adamw), `momentum` (sgd),
+        `clip_norm` (0 = none), and what `schedule` reads.
     """
     rate = schedule(config, steps)
     name = config["name"]

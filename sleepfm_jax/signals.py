@@ -253,11 +253,12 @@ def _montage() -> dict[str, np.ndarray]:
 def electrode_positions(names: Sequence[str]) -> np.ndarray:
     """Where on the head: [C, 3] float32; +x right ear, +y nose, +z vertex.
 
-    `names` are canonical names or labels. An electrode lies on the unit sphere; a derivation at the
-    midpoint of its two electrodes, which is inside it: pushed back onto the sphere, C3-M2 and
-    C4-M1, whose midpoints are near the centre, would both land on the back of the head. Where one
-    end has no position (a nasopharyngeal electrode), the derivation lies at the other. Rows are NaN for everything that is not EEG: eyes, ECG, EMG,
-    breathing, unknown labels, EEG of unnamed place.
+    `names` are canonical names or labels. An electrode lies on the unit sphere; a derivation at
+    the midpoint of its two electrodes, which is inside it: pushed back onto the sphere,
+    C3-M2 and C4-M1, whose midpoints are near the centre, would both land on the back of the
+    head. Where one end has no position (a nasopharyngeal electrode), the derivation lies at
+    the other. Rows are NaN for everything that is not EEG: eyes, ECG, EMG, breathing,
+    unknown labels, EEG of unnamed place.
     """
     positions = np.full((len(names), 3), np.nan, np.float32)
     for row, name in enumerate(names):

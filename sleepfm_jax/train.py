@@ -22,10 +22,21 @@ from sleepfm_jax.data import pipeline
 from sleepfm_jax.evaluators import contrastive as evaluator
 from sleepfm_jax.metric_writer import MetricWriter
 
-FREE_TO_CHANGE = frozenset(
-    ["mesh", "sharding_rules", "max_skipped_in_a_row", "log_every", "eval_every", "eval_clips", "test_clips", "candidates", "save_every", "keep", "num_threads", "prefetch"]
+FREE_TO_CHANGE = (
+    "mesh",
+    "sharding_rules",
+    "max_skipped_in_a_row",
+    "log_every",
+    "eval_every",
+    "eval_clips",
+    "test_clips",
+    "candidates",
+    "save_every",
+    "keep",
+    "num_threads",
+    "prefetch",
 )
-"""Keys that a resumed run may have otherwise than the run it goes on with: none changes a number."""
+"""Keys that may differ from those of the run that is gone on with: none changes a number."""
 
 
 class TrainingStopped(RuntimeError):
@@ -180,7 +191,8 @@ def check_same_run(saved: Mapping[str, Any], config: Mapping[str, Any], folder: 
     found = list(differences(saved, config, "config"))
     if found:
         raise CheckpointError(
-            f"{folder}: made with another configuration ({'; '.join(found)}): give another workdir, "
+            f"{folder}: made with another configuration ({'; '.join(found)}): give another "
+            "workdir, "
             "or the same configuration"
         )
 

@@ -1,10 +1,10 @@
 """Records → fixed-shape batches, with Grain.
 
-The stream is a pure function of (seed, step): each pass over the data is one global permutation, cut
-into global batches; a process loads its own consecutive rows of each. Resuming at a step, on any
-number of processes, therefore continues the same stream, and a row keeps its place in the global
-batch (DESIGN.md §4.7 interleaves processes instead; consecutive rows keep the global array, and so
-dropout's bits, the same on any number of hosts).
+The stream is a pure function of (seed, step): each pass over the data is one global
+permutation, cut into global batches; a process loads its own consecutive rows of each. Resuming
+at a step, on any number of processes, therefore continues the same stream, and a row keeps its
+place in the global batch (DESIGN.md §4.7 interleaves processes instead; consecutive rows keep
+the global array, and so dropout's bits, the same on any number of hosts).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class BatchSpec:
     """The fixed shapes of a batch.
 
     Attributes:
-      slots: channels kept of each modality, in order: (("bas", 10), ("resp", 7), …). C is their sum.
+      slots: channels kept of each modality, in order: (("bas", 10), ("resp", 7), …). C: their sum.
       patch_samples: P.
       clip_samples: T of the dataset; batches round it up to whole patches.
     """

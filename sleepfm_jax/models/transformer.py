@@ -33,7 +33,7 @@ class SelfAttention(nnx.Module):
         self.dropout = Dropout(dropout)
 
     def __call__(self, x: jax.Array, mask: jax.Array, dropout: DropoutStream | None) -> jax.Array:
-        """x [N, L, D]; mask bool, True = valid: [N, L] keys, or [N, L, L] (query, key) → [N, L, D]."""
+        """x [N, L, D]; mask True = valid: [N, L] keys, or [N, L, L] query, key → [N, L, D]."""
         n, length, d = x.shape
         if mask.ndim == 2:
             mask = mask[:, None, :]

@@ -1,4 +1,4 @@
-"""Contrastive pretraining: the modalities of one clip find each other among the clips of a batch."""
+"""Contrastive pretraining: the modalities of a clip find each other among the clips of a batch."""
 
 from __future__ import annotations
 
