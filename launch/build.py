@@ -23,6 +23,8 @@ from pathlib import Path
 
 from absl import app, flags, logging
 
+from launch import programs
+
 BUILDERS = Path(__file__).resolve().parents[1] / "data_builders"
 
 _DATASET = flags.DEFINE_string("dataset", None, "Name of the dataset: a folder of data_builders/.")
