@@ -60,7 +60,7 @@ def pretraining() -> ConfigDict:
 def two_cores() -> ConfigDict:
     """Small enough to learn something in three minutes on two CPU cores, from clips of 30 s."""
     config = pretraining()
-    config.steps = 420
+    config.steps = 300
     config.batch_size = 32
     config.data.slots = {"bas": 3, "resp": 2, "ecg": 1, "emg": 1}
     config.data.num_threads = 2
@@ -68,7 +68,7 @@ def two_cores() -> ConfigDict:
     config.optimiser.warmup_steps = 20
     config.optimiser.learning_rate = 2e-3
     config.log_scale = 2.5
-    config.eval_every = config.save_every = 140
+    config.eval_every = config.save_every = 100
     return config
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+import functools
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from sleepfm_jax.evaluators.linear_probe import fit_probe, grouped_cv_probe
 
 RESULT_NAMES = {"simulated_wake_eeg": "wake_eeg", "simulated_ecg": "ecg"}
 """Name of a probe in results.json where it is not the dataset's; staging is always "staging"."""
+
+BATCH_SIZE = 32
 
 MIN_VALID = 0.5
 """A clip or sleep_epoch with a smaller share of valid patches is no example."""
@@ -100,21 +103,22 @@ def embed(
       bool [M, S].
     """
     spec = experiment.make_spec(encoder.config, records.clip_samples)
-    forward = jax.jit(encoder.task.embed)
     for batch in pipeline.evaluation_batches(records, spec, batch_size=batch_size):
-        out = jax.device_get(forward(encoder.params, encoder.batch_stats, batch))
-        for row, index in enumerate(batch["index"]):
-            if index >= 0:
-                yield int(index), {key: value[:, row] for key, value in out.items()}
+        for row, out in enumerate(_embed_batch(encoder, batch)):
+            if batch["index"][row] >= 0:
+                yield int(batch["index"][row]), out
 
 
-@dataclasses.dataclass
-class _Labels:
-    """Who and what the examples of a split are; one a sleep_epoch (staging) or a clip."""
+def _embed_batch(encoder: FrozenEncoder, batch) -> list[dict[str, np.ndarray]]:
+    """Embeddings of each row of a batch."""
+    out = jax.device_get(_forward(encoder.task)(encoder.params, encoder.batch_stats, batch))
+    return [{k: v[:, row] for k, v in out.items()} for row in range(len(batch["mask"]))]
 
-    y: np.ndarray
-    subjects: list[str]
-    where: list[tuple[int, int]]  # record, sleep_epoch (0 unless staging)
+
+@functools.cache
+def _forward(task):
+    """Compiled once for all parameters and splits; a task is a hashable description."""
+    return jax.jit(task.embed)
 
 
 class Probe:
@@ -146,32 +150,63 @@ class Probe:
         self.name = "staging" if self.task == "staging" else RESULT_NAMES.get(dataset, dataset)
         self.clip_seconds = float(metadata["clip_seconds"])
 
-    def encoder_features(self, encoder: FrozenEncoder, title: str) -> dict[str, Examples]:
-        """Per modality the clip's vector and the mean of its tokens (staging: of the tokens of the
-        sleep_epoch), side by side; zeros where a recording lacks a modality."""
-        check_preprocessing(encoder, self.records["train"])
+    def gather(self, encoders: Mapping[str, FrozenEncoder]) -> dict[str, dict[str, Examples]]:
+        """Features of every labelled example, each record read once.
 
-        def of_split(records):
-            per_record = {}
-            for index, out in tqdm(
-                embed(encoder, records), total=len(records), desc=title, mininterval=1.0
+        An encoder's are, for each modality, the clip's vector and the mean of its tokens (staging:
+        of the tokens of the sleep_epoch), side by side; zeros where a recording lacks a modality.
+        "features" are what a plain pipeline measures: EEG band powers and heart-rate statistics.
+        Examples that are mostly gaps are left out of all alike.
+
+        Returns:
+          {name of an encoder, or "features": {split: Examples}}.
+        """
+        for encoder in encoders.values():
+            check_preprocessing(encoder, self.records["train"])
+        found: dict[str, dict[str, Examples]] = {name: {} for name in (*encoders, "features")}
+        for split, records in self.records.items():
+            x: dict[str, list[np.ndarray]] = {name: [] for name in found}
+            y, subjects, left_out = [], [], 0
+            for record, outs in tqdm(
+                self._embedded(encoders, records),
+                total=len(records),
+                desc=f"embed {split}",
+                mininterval=1.0,
             ):
-                per_record[index] = self._rows(out)
-            return lambda record, epoch: per_record[record][epoch]
+                labels = self._labels(record)
+                if not labels:
+                    continue
+                rows = {name: self._rows(out) for name, out in outs.items()}
+                rows["features"] = self._plain_rows(record, records.metadata["sfreq"])
+                for place, label in labels:
+                    if any(rows[name][place] is None for name in encoders):
+                        left_out += 1
+                        continue
+                    y.append(label)
+                    subjects.append(record.subject)
+                    for name in found:
+                        x[name].append(rows[name][place])
+            if not y:
+                raise pipeline.DatasetError(
+                    f"{records.folders[0]}: no labelled example in split {split!r}"
+                )
+            if left_out:
+                logging.info("%s: %d examples are mostly gaps and left out", split, left_out)
+            for name in found:
+                found[name][split] = Examples(np.stack(x[name]), np.array(y), np.array(subjects))
+        return found
 
-        return self._examples(of_split)
-
-    def plain_features(self) -> dict[str, Examples]:
-        """What a plain pipeline measures: EEG band powers and heart-rate statistics."""
-
-        def of_split(records):
-            per_record = [
-                self._plain_rows(records[i], records.metadata["sfreq"])
-                for i in tqdm(range(len(records)), desc="features", mininterval=1.0)
-            ]
-            return lambda record, epoch: per_record[record][epoch]
-
-        return self._examples(of_split)
+    def _embedded(self, encoders: Mapping[str, FrozenEncoder], records: pipeline.Records):
+        """(record, {name: embeddings}) of each record."""
+        config = next(iter(encoders.values())).config
+        spec = experiment.make_spec(config, records.clip_samples)
+        for first in range(0, len(records), BATCH_SIZE):
+            chunk = [records[i] for i in range(first, min(first + BATCH_SIZE, len(records)))]
+            # One shape for all: the last batch is filled up, and the filling not looked at.
+            batch = pipeline.collate(chunk + chunk[-1:] * (BATCH_SIZE - len(chunk)), spec)
+            outs = {name: _embed_batch(encoder, batch) for name, encoder in encoders.items()}
+            for row, record in enumerate(chunk):
+                yield record, {name: out[row] for name, out in outs.items()}
 
     def score(self, examples: Mapping[str, Examples], *, impute: bool, seed: int) -> dict[str, Any]:
         """The probe's figures; see `evaluators.linear_probe`."""
@@ -181,45 +216,15 @@ class Probe:
             return grouped_cv_probe(*examples["train"], **options)
         return fit_probe(examples["train"], examples["validation"], examples["test"], **options)
 
-    def _examples(self, of_split: Callable) -> dict[str, Examples]:
-        found = {}
-        for split, records in self.records.items():
-            labels, features_of = self._labels(records), of_split(records)
-            rows, kept = [], []
-            for i, (record, epoch) in enumerate(labels.where):
-                row = features_of(record, epoch)
-                if row is not None:
-                    rows.append(row)
-                    kept.append(i)
-            if not rows:
-                raise pipeline.DatasetError(
-                    f"{records.folders[0]}: no labelled example in split {split!r}"
-                )
-            if len(kept) < len(labels.where):
-                logging.info(
-                    "%s: %d of %d examples are mostly gaps and left out",
-                    split,
-                    len(labels.where) - len(kept),
-                    len(labels.where),
-                )
-            subjects = [labels.subjects[i] for i in kept]
-            found[split] = Examples(np.stack(rows), labels.y[kept], np.array(subjects))
-        return found
-
-    def _labels(self, records: pipeline.Records) -> _Labels:
-        y, subjects, where = [], [], []
-        for index in range(len(records)):
-            record = records[index]
-            if self.task == "staging":
-                for epoch in np.flatnonzero(record.stages != signals.UNSCORED):
-                    y.append(record.stages[epoch])
-                    subjects.append(record.subject)
-                    where.append((index, int(epoch)))
-            elif self.task == "multilabel" or np.isfinite(record.labels).all():
-                y.append(record.labels if self.task == "multilabel" else np.argmax(record.labels))
-                subjects.append(record.subject)
-                where.append((index, 0))
-        return _Labels(np.array(y), subjects, where)
+    def _labels(self, record: Record) -> list[tuple[int, Any]]:
+        """(sleep_epoch, or 0 for the clip; label) of each example in a record."""
+        if self.task == "staging":
+            scored = np.flatnonzero(record.stages != signals.UNSCORED)
+            return [(int(epoch), int(record.stages[epoch])) for epoch in scored]
+        if self.task == "multilabel":
+            return [(0, record.labels)]
+        known = np.isfinite(record.labels).all()
+        return [(0, int(np.argmax(record.labels)))] if known else []
 
     def _rows(self, out: Mapping[str, np.ndarray]) -> list[np.ndarray | None]:
         """Features [M * 2D] of each sleep_epoch (staging), or of the clip; None: mostly gaps."""
@@ -267,12 +272,8 @@ def probe(
     """
     encoder = load_encoder(checkpoint)
     task = Probe(data_dir, dataset)
-    rows = {
-        "pretrained": (task.encoder_features(encoder, "pretrained"), False),
-        "random": (task.encoder_features(encoder.randomised(seed + 1), "random"), False),
-        "features": (task.plain_features(), True),
-    }
+    examples = task.gather({"pretrained": encoder, "random": encoder.randomised(seed + 1)})
     return task.name, {
-        row: task.score(examples, impute=impute, seed=seed)
-        for row, (examples, impute) in rows.items()
+        row: task.score(splits, impute=row == "features", seed=seed)
+        for row, splits in examples.items()
     }

@@ -560,8 +560,16 @@ def test_a_frozen_encoder_is_deterministic_and_stays_frozen(uninterrupted, tiny_
     assert sorted(first) == list(range(12))
     jax.tree.map(np.testing.assert_array_equal, first, again)
     task = probing.Probe(tiny_data_dir, "simulated_psg")
-    examples = task.encoder_features(encoder, "pretrained")
-    assert {k: len(v.x) > 0 for k, v in examples.items()} == dict.fromkeys(examples, True)
+    examples = task.gather({"pretrained": encoder})
+    assert set(examples) == {"pretrained", "features"}
+    for split, rows in examples["pretrained"].items():
+        assert len(rows.x) == len(examples["features"][split].x) > 0
+        # The mean of a sleep_epoch's tokens and the clip's vector, by hand, of the first example.
+        if split == "test":
+            tokens, mask, clip = (first[0][k] for k in ("tokens", "token_mask", "clip"))
+            mean = [t[m].mean(0) if m.any() else 0 * t[0] for t, m in zip(tokens, mask)]
+            by_hand = np.concatenate([np.stack(mean), clip], axis=1).ravel()
+            np.testing.assert_allclose(rows.x[0], by_hand, atol=1e-5)
     jax.tree.map(
         np.testing.assert_array_equal, jax.device_get((encoder.params, encoder.batch_stats)), frozen
     )
