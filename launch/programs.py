@@ -32,20 +32,20 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
 
 
 def parse(argv: Sequence[str]) -> list[str]:
-    """absl's parser, but --help is no failure, and a mistyped --config.KEY no traceback."""
+    """absl's parser, but --help is no failure, and a mistyped --config or --config.KEY no traceback."""
     try:
         return app.parse_flags_with_usage(list(argv))
     except SystemExit as leaving:
         asked = {"--help", "-help", "-h", "--helpshort", "--helpfull"} & set(argv)
         raise SystemExit(0 if asked else leaving.code) from None
-    except AttributeError as error:  # how ml_collections says it
-        where = " ".join(a for a in argv if a.startswith(("--config.", "-config.")))
+    except (AttributeError, KeyError, ValueError, OSError) as error:  # as ml_collections says it
+        where = " ".join(a for a in argv if a.startswith(("--config", "-config")))
         cause = error
-        while isinstance(cause, Exception) and cause.args:
+        while isinstance(cause, Exception) and cause.args and not isinstance(cause, OSError):
             cause = cause.args[0]
-        print(
-            f"ConfigError: unknown key in {where}: {' '.join(str(cause).split())}", file=sys.stderr
-        )
+        said = " ".join(str(cause).split())
+        kind = "unknown key in " if isinstance(error, AttributeError | KeyError) else ""
+        print(f"ConfigError: {kind}{where}: {said}", file=sys.stderr)
         raise SystemExit(1) from None
 
 
