@@ -32,7 +32,7 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
 
 
 def parse(argv: Sequence[str]) -> list[str]:
-    """absl's parser, but --help is no failure, and a mistyped --config or --config.KEY no traceback."""
+    """absl's parser, but --help is no failure, and a mistyped --config no traceback."""
     try:
         return app.parse_flags_with_usage(list(argv))
     except SystemExit as leaving:
