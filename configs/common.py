@@ -78,7 +78,7 @@ def smoke(config: ConfigDict) -> ConfigDict:
     config.batch_size = 8
     config.data.slots = {"bas": 2, "resp": 2, "ecg": 1, "emg": 1}
     config.data.num_threads = 2
-    config.encoder.update(width=32, layers=1, heads=4, pooling_heads=4, mlp_dim=64)
+    config.encoder.update(width=32, layers=1, heads=4, pooling_heads=4, mlp_dim=64, dropout=0.1)
     config.optimiser.warmup_steps = 2
     config.log_every = 1
     config.eval_every = config.save_every = 2
