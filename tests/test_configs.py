@@ -1,4 +1,4 @@
-"""Every experiment in configs/: known keys, objects that can be made, a docstring with its command."""
+"""Every experiment in configs/: known keys, objects that can be made, a command to run it."""
 
 from __future__ import annotations
 
