@@ -20,9 +20,6 @@ def start_jax() -> None:
     """Join the other processes, if there are any. Call before anything else touches jax."""
     import jax
 
-    # Compiled programs are kept between runs where the user (or the quickstart) names a folder.
-    if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     if _COORDINATOR.value is None and not _DISTRIBUTED.value:
         return
     if os.environ.get("JAX_PLATFORMS") == "cpu":

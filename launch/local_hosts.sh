@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Several hosts on one machine: N processes of M virtual CPU devices each, joined by jax.distributed.
-#   bash launch/local_hosts.sh N M python -m launch.pretrain --config=… --data_dir=… --workdir=…
+#   bash launch/local_hosts.sh N M --config=… --data_dir=… --workdir=…      (flags of launch.pretrain)
+#   bash launch/local_hosts.sh N M python -m launch.pretrain …              (or a whole command)
 # Every process runs the command with its --coordinator, --num_processes and --process_id; the first
 # one's output is shown, the others' goes to host_I.log in $LOCAL_HOSTS_LOGS (default: a new folder).
 # Exit code: 0 only when all processes ended with 0; when one fails, the others are stopped.
 set -euo pipefail
-if [ "$#" -lt 3 ]; then sed -n '2,6s/^# \{0,1\}//p' "$0" >&2; exit 2; fi
+if [ "$#" -lt 3 ]; then sed -n '2,8s/^# \{0,1\}//p' "$0" >&2; exit 2; fi
 hosts=$1 devices=$2; shift 2
+case "$1" in --*) set -- python -m launch.pretrain "$@";; esac
 case "$hosts$devices" in *[!0-9]*) echo "N and M are numbers: $hosts $devices" >&2; exit 2;; esac
 logs=${LOCAL_HOSTS_LOGS:-$(mktemp -d)}
 mkdir -p "$logs"

@@ -25,7 +25,9 @@ from launch import hosts, programs
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Experiment: FILE[:variant], for example configs/pretrain_simulated.py:smoke."
 )
-_DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder that launch.build wrote datasets to.")
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "Folder that launch.build wrote datasets to. [default: WORKDIR/data]"
+)
 flags.adopt_module_key_flags(hosts)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of this run; made if it does not exist.")
 
@@ -38,7 +40,8 @@ def main(argv: list[str]) -> int:
     # Imported late: --help answers at once, and jax starts with the flags above.
     from sleepfm_jax import train
 
-    results = train.train(_CONFIG.value.to_dict(), _DATA_DIR.value, _WORKDIR.value)
+    data_dir = _DATA_DIR.value or f"{_WORKDIR.value}/data"
+    results = train.train(_CONFIG.value.to_dict(), data_dir, _WORKDIR.value)
     if "retrieval" in results:
         found = results["retrieval"]
         logging.info(
@@ -52,5 +55,5 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["config", "data_dir", "workdir"])
+    flags.mark_flags_as_required(["config", "workdir"])
     programs.run(main)

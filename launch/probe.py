@@ -20,7 +20,7 @@ from pathlib import Path
 
 from absl import app, flags
 
-from launch import hosts, programs
+from launch import programs
 
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint", None, "Workdir of a run of launch.pretrain, or its checkpoints folder."
@@ -28,6 +28,12 @@ _CHECKPOINT = flags.DEFINE_string(
 _DATASET = flags.DEFINE_string("dataset", None, "Name of a dataset that launch.build built.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder that launch.build wrote datasets to.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder for results.json and report/.")
+_CHANNELS = flags.DEFINE_enum(
+    "channels",
+    "all",
+    ["all", "trained"],
+    "All channels of a recording, or as many of each modality as pretraining saw at once.",
+)
 _SEED = flags.DEFINE_integer("seed", 0, "Of the random encoder, the folds and the bootstrap.")
 
 
@@ -35,12 +41,17 @@ def main(argv: list[str]) -> int:
     """See the module's docstring."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]!r}: flags begin with --")
-    hosts.start_jax()
     from sleepfm_jax import probing, report, run_folder
     from sleepfm_jax.data import pipeline
 
     begun = time.perf_counter()
-    name, rows = probing.probe(_CHECKPOINT.value, _DATA_DIR.value, _DATASET.value, seed=_SEED.value)
+    name, rows = probing.probe(
+        _CHECKPOINT.value,
+        _DATA_DIR.value,
+        _DATASET.value,
+        channels=_CHANNELS.value,
+        seed=_SEED.value,
+    )
     workdir = Path(_WORKDIR.value)
     workdir.mkdir(parents=True, exist_ok=True)
     run_folder.copy_build_reports(

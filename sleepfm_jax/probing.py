@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 from collections.abc import Iterator, Mapping
@@ -126,12 +127,15 @@ class Probe:
 
     Args:
       data_dir, dataset: a built dataset with a task.
+      channels: "all" channels of a recording, or as many of each modality as were "trained" with
+        at once, spread evenly over the montage. The encoder takes any number.
 
     Raises:
       DatasetError: not built, or without labels.
     """
 
-    def __init__(self, data_dir: str | Path, dataset: str):
+    def __init__(self, data_dir: str | Path, dataset: str, channels: str = "all"):
+        self.channels = channels
         folder = pipeline.find_dataset(data_dir, dataset)
         self.by_cross_validation = not all(
             pipeline.has_split(data_dir, dataset, split) for split in ("validation", "test")
@@ -198,8 +202,9 @@ class Probe:
 
     def _embedded(self, encoders: Mapping[str, FrozenEncoder], records: pipeline.Records):
         """(record, {name: embeddings}) of each record."""
-        config = next(iter(encoders.values())).config
-        spec = experiment.make_spec(config, records.clip_samples)
+        encoders = {name: self._with_slots(encoder) for name, encoder in encoders.items()}
+        task = next(iter(encoders.values())).task
+        spec = pipeline.BatchSpec(task.slots, task.encoder.patch_samples, records.clip_samples)
         for first in range(0, len(records), BATCH_SIZE):
             chunk = [records[i] for i in range(first, min(first + BATCH_SIZE, len(records)))]
             # One shape for all: the last batch is filled up, and the filling not looked at.
@@ -215,6 +220,23 @@ class Probe:
         if self.by_cross_validation:
             return grouped_cv_probe(*examples["train"], **options)
         return fit_probe(examples["train"], examples["validation"], examples["test"], **options)
+
+    def _with_slots(self, encoder: FrozenEncoder) -> FrozenEncoder:
+        """The encoder with a slot for every channel of the dataset, unless as trained is asked."""
+        if self.channels == "trained":
+            return encoder
+        slots = tuple((name, self._most.get(name, 0) or 1) for name, _ in encoder.task.slots)
+        return dataclasses.replace(encoder, task=dataclasses.replace(encoder.task, slots=slots))
+
+    @functools.cached_property
+    def _most(self) -> dict[str, int]:
+        """The most channels of each modality that a recording has."""
+        most: dict[str, int] = collections.Counter()
+        for records in self.records.values():
+            for modalities in records.modalities():
+                for name, count in collections.Counter(modalities).items():
+                    most[name] = max(most[name], count)
+        return most
 
     def _labels(self, record: Record) -> list[tuple[int, Any]]:
         """(sleep_epoch, or 0 for the clip; label) of each example in a record."""
@@ -263,7 +285,12 @@ class Probe:
 
 
 def probe(
-    checkpoint: str | Path, data_dir: str | Path, dataset: str, *, seed: int = 0
+    checkpoint: str | Path,
+    data_dir: str | Path,
+    dataset: str,
+    *,
+    channels: str = "all",
+    seed: int = 0,
 ) -> tuple[str, dict[str, dict[str, Any]]]:
     """Linear probes of a dataset on the pretrained encoder, a random one, and plain features.
 
@@ -271,7 +298,7 @@ def probe(
       Name of the probe, and {"pretrained" | "random" | "features": figures}.
     """
     encoder = load_encoder(checkpoint)
-    task = Probe(data_dir, dataset)
+    task = Probe(data_dir, dataset, channels)
     examples = task.gather({"pretrained": encoder, "random": encoder.randomised(seed + 1)})
     return task.name, {
         row: task.score(splits, impute=row == "features", seed=seed)

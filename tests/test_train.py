@@ -580,6 +580,20 @@ def test_a_frozen_encoder_is_deterministic_and_stays_frozen(uninterrupted, tiny_
     assert fingerprint(workdir / "checkpoints") == before, "looking must not write"
 
 
+def test_a_probe_sees_every_channel_unless_asked_for_as_trained(uninterrupted, tiny_data_dir):
+    encoder = probing.load_encoder(uninterrupted[0])
+    records = pipeline.open_records(tiny_data_dir, ["simulated_psg"], "train")
+    every = [records[i].modalities for i in range(len(records))]
+    slots = {}
+    for channels in ("all", "trained"):
+        probe = probing.Probe(tiny_data_dir, "simulated_psg", channels)
+        slots[channels] = dict(probe._with_slots(encoder).task.slots)
+    assert slots["trained"] == dict(encoder.task.slots)
+    for modality, count in slots["all"].items():
+        assert count >= max(modalities.count(modality) for modalities in every)
+    assert slots["all"]["bas"] > slots["trained"]["bas"]
+
+
 def test_an_older_checkpoint_can_be_asked_for(uninterrupted):
     workdir, _ = uninterrupted
     old, new = (probing.load_encoder(workdir, step) for step in (2, 4))

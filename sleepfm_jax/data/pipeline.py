@@ -13,7 +13,6 @@ import dataclasses
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import grain
 import numpy as np
@@ -104,6 +103,17 @@ class Records:
         record = decode(self._sources[which][int(index - start)])
         return record if self._labelled else dataclasses.replace(record, labels=record.labels[:0])
 
+    def modalities(self) -> Iterator[Sequence[str]]:
+        """The modality of each channel, recording by recording, of all splits: from the build
+        reports, or else from the records."""
+        for folder in self.folders:
+            path = folder / "build_report.json"
+            if not path.exists():
+                yield from (self[i].modalities for i in range(len(self)))
+                return
+            for recording in json.loads(path.read_text())["recordings"]:
+                yield [channel["modality"] for channel in recording["channels"]]
+
     @property
     def clip_samples(self) -> int:
         """T as stored."""
@@ -138,12 +148,6 @@ def has_split(data_dir: str | Path, name: str, split: str) -> bool:
 def open_records(data_dir: str | Path, names: Sequence[str], split: str) -> Records:
     """The records of one split of the named datasets, one after the other."""
     return Records([find_dataset(data_dir, name) for name in names], split)
-
-
-def build_report(folder: Path) -> dict[str, Any] | None:
-    """The build report beside the records, if the dataset has one."""
-    path = folder / "build_report.json"
-    return json.loads(path.read_text()) if path.exists() else None
 
 
 def collate(
