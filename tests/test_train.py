@@ -559,7 +559,7 @@ def test_a_frozen_encoder_is_deterministic_and_stays_frozen(uninterrupted, tiny_
     first, again = (dict(probing.embed(encoder, records, batch_size=8)) for _ in range(2))
     assert sorted(first) == list(range(12))
     jax.tree.map(np.testing.assert_array_equal, first, again)
-    task = probing.Probe(tiny_data_dir, "simulated_psg")
+    task = probing.Probe(tiny_data_dir, "simulated_psg", "trained")
     examples = task.gather({"pretrained": encoder})
     assert set(examples) == {"pretrained", "features"}
     for split, rows in examples["pretrained"].items():

@@ -259,8 +259,9 @@ def test_records_on_disk_become_batches(tiny_data_dir):
     train = pipeline.open_records(tiny_data_dir, ["simulated_psg"], "train")
     assert len(train) == 36 and train.clip_samples == 30 * 128
     assert train.metadata["task"] == "staging"
-    report = pipeline.build_report(train.folders[0])
-    assert report["spec"]["dataset"] == "simulated_psg"
+    montages = [list(modalities) for modalities in train.modalities()]
+    assert len(montages) == 6, "all splits"
+    assert all(train[i].modalities in montages for i in range(len(train)))
     spec = BatchSpec((("bas", 4), ("resp", 3), ("ecg", 1), ("emg", 1)), 640, train.clip_samples)
     batch = next(pipeline.train_batches(train, spec, batch_size=8, seed=0, num_threads=2))
     assert batch["signals"].shape == (8, 9, 3840) and batch["mask"].shape == (8, 9, 6)
