@@ -130,7 +130,7 @@ def test_mistakes_on_the_command_line_are_told_in_one_line(tiny_data_dir, tmp_pa
     _, err = run(*pretrain(tiny_data_dir, workdir, "--config.loss=triplet"), code=1)
     assert "loss 'triplet' is not one of" in one_line(err, "ConfigError:")
     assert not workdir.exists()
-    _, err = run(*module("pretrain", CONFIG), code=1)
+    _, err = run(*module("pretrain", CONFIG, f"--workdir={workdir}"), code=1)
     assert "--data_dir" in err and "Traceback" not in err
     _, err = run(*pretrain(tiny_data_dir, workdir, "steps=5"), code=1)
     assert "unexpected argument 'steps=5'" in err and "Traceback" not in err
