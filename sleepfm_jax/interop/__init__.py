@@ -1,0 +1,5 @@
+"""Weights of the published PyTorch models in, and ours out."""
+
+from sleepfm_jax.interop.reference import KINDS, ReferenceModel, WeightsError, from_torch, to_torch
+
+__all__ = ["KINDS", "ReferenceModel", "WeightsError", "from_torch", "to_torch"]
