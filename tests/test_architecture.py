@@ -32,7 +32,7 @@ ONLY_IN = {
     "torch": ("sleepfm_jax.interop.files",),
     "safetensors": ("sleepfm_jax.interop.files",),
     "ml_collections": ("configs", "launch"),
-    "configs": ("configs",),
+    "configs": ("configs", "launch"),
     "launch": ("launch",),
     "data_builders": ("data_builders", "launch"),
 }

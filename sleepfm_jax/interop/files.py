@@ -15,7 +15,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from sleepfm_jax.interop.reference import WeightsError
+from sleepfm_jax.interop.kinds import WeightsError
 
 PICKLES = (".pt", ".pth", ".ckpt", ".bin")
 SUFFIXES = (*PICKLES, ".safetensors")
@@ -56,14 +56,14 @@ def _read_pickle(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             f"{path}: refused, because it holds more than weights, and opening such a file runs "
             f"code of its maker's. Save the state dict alone. (PyTorch: {said})"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
-        raise WeightsError(f"{path}: not a PyTorch file: {str(error).splitlines()[0]}") from error
+    except Exception as error:  # its unpickler stumbles over other files in every way there is
+        raise WeightsError(f"{path}: not a PyTorch file ({error})") from error
     if not isinstance(saved, Mapping):
         raise WeightsError(f"{path}: holds a {type(saved).__name__}; expected a state dict")
     about = dict(saved.get("sleepfm_jax", {}))
     if isinstance(saved.get(LOG_SCALE), torch.Tensor):
-        about["log_scale"] = float(saved[LOG_SCALE])
-    tensors = saved["state_dict"] if "state_dict" in saved else saved
+        about["log_scale"] = float(saved[LOG_SCALE].detach())
+    tensors = saved.get("state_dict", saved)
     odd = [k for k, v in tensors.items() if not isinstance(v, torch.Tensor)]
     if odd:
         raise WeightsError(f"{path}: {', '.join(map(str, odd[:5]))} are no tensors")
