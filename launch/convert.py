@@ -36,9 +36,9 @@ _POOLING_HEADS = flags.DEFINE_integer("pooling_heads", None, "Heads of the pooli
 _FAITHFUL = flags.DEFINE_bool(
     "faithful", False, "With the quirks of the published code (README: where we differ, and why)."
 )
-_SFREQ = flags.DEFINE_float("sfreq", 128.0, "Hz that the model was trained at.")
-_RESAMPLING = flags.DEFINE_enum(
-    "resampling",
+_TRAINED_SFREQ = flags.DEFINE_float("trained_sfreq", 128.0, "Hz of what the model was trained on.")
+_TRAINED_RESAMPLING = flags.DEFINE_enum(
+    "trained_resampling",
     "reference",
     ["reference", "polyphase"],
     "Preprocessing that a published encoder is declared to expect: the published one, or ours. "
@@ -78,8 +78,8 @@ def main(argv: list[str]) -> int:
             model,
             config=sleepfm.get_config("reference").to_dict(),
             preprocessing={
-                "sfreq": _SFREQ.value,
-                "preprocessing": preprocessing(_RESAMPLING.value),
+                "sfreq": _TRAINED_SFREQ.value,
+                "preprocessing": preprocessing(_TRAINED_RESAMPLING.value),
             },
             log_scale=about.get("log_scale"),
         )
