@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -54,12 +55,10 @@ class StateDict(dict):
             raise WeightsError(f"missing entry {name} (there are {len(self)}: {some}, …)")
         return self[name]
 
-    def count(self, pattern: str) -> int:
-        """How many of pattern.format(0), pattern.format(1), … there are."""
-        n = 0
-        while pattern.format(n) in self:
-            n += 1
-        return n
+    def count(self, prefix: str) -> int:
+        """One more than the largest number that follows the prefix in any name; 0 without one."""
+        found = (re.match(rf"{re.escape(prefix)}(\d+)", name) for name in self)
+        return max((int(match[1]) + 1 for match in found if match), default=0)
 
 
 def _encoder_config(sd: StateDict, options: Mapping[str, Any], prefix: str = "") -> EncoderConfig:
@@ -71,7 +70,7 @@ def _encoder_config(sd: StateDict, options: Mapping[str, Any], prefix: str = "")
     return EncoderConfig(
         patch_samples=options["patch_samples"] or 2 * first_norm.shape[-1],
         width=sd.length(f"{prefix}layer_norm.weight"),
-        layers=sd.count(prefix + "transformer_encoder.layers.{}.norm1.weight"),
+        layers=sd.count(f"{prefix}transformer_encoder.layers."),
         heads=options["heads"],
         pooling_heads=options["pooling_heads"],
         mlp_dim=sd.length(f"{prefix}spatial_pooling.transformer_layer.linear1.bias"),
@@ -108,7 +107,7 @@ def _make_linear_head(sd, options):
 
 
 def _make_resblocks_head(sd, options):
-    blocks = sd.count("blocks.{}.conv1.weight")
+    blocks = sd.count("blocks.")
     kernel = sd.require("stem.0.weight").shape[-1]
     make = functools.partial(
         ResBlocksHead, sd.length("stem.1.weight"), sd.length("classifier.bias"), blocks, kernel
@@ -120,7 +119,7 @@ def _recurrent_sizes(sd, options, classes):
     return {
         "width": 2 * (sd.length("lstm.bias_ih_l0") // 4),
         "mlp_dim": sd.length("spatial_pooling.transformer_layer.linear1.bias"),
-        "layers": sd.count("lstm.bias_ih_l{}"),
+        "layers": sd.count("lstm.bias_ih_l"),
         "classes": sd.length(classes),
         **options,
     }

@@ -78,18 +78,19 @@ class BidirectionalLSTM(nnx.Module):
         return x
 
 
-def _pool_steps(pooling, tokens, mask, corner, shortcut, dropout):
-    """tokens [B, C, S, D], mask bool [B, C, S] → pooled [B, S, D], valid steps bool [B, S]."""
+def _pool_steps(model, tokens, mask, dropout):
+    """tokens [B, C, S, D], mask [B, C, S] → pooled [B, S, D], valid steps bool [B, S]."""
     b, c, s, d = tokens.shape
+    mask, corner = mask.astype(bool), model.corner_masks
     # The published models take the mask of step 0 for all steps, and that of channel 0 for time.
     by_step = jnp.broadcast_to(mask[:, :, :1], mask.shape) if corner else mask
     steps = mask[:, 0] if corner else mask.any(1)
     tokens = jnp.where(by_step[..., None], tokens, 0)  # padding may hold anything
-    pooled = pooling(
+    pooled = model.channel_pooling(
         tokens.swapaxes(1, 2).reshape(b * s, c, d),
         by_step.swapaxes(1, 2).reshape(b * s, c),
         dropout,
-        shortcut=shortcut,
+        shortcut=model.single_channel_shortcut,
     )
     return pooled.reshape(b, s, d), steps
 
@@ -151,14 +152,7 @@ class StagingLSTM(nnx.Module):
         _, _, s, d = tokens.shape
         if s > self.max_tokens:
             raise ValueError(f"{s} steps exceed max_tokens={self.max_tokens}: crop the night")
-        h, steps = _pool_steps(
-            self.channel_pooling,
-            tokens,
-            mask.astype(bool),
-            self.corner_masks,
-            self.single_channel_shortcut,
-            dropout,
-        )
+        h, steps = _pool_steps(self, tokens, mask, dropout)
         h = self.norm(h + sinusoids(self.max_tokens, d)[:s])
         attended = 1 - steps.astype(h.dtype) if self.additive_temporal_mask else steps
         for layer in self.layers:
@@ -208,14 +202,7 @@ class CoxLSTM(nnx.Module):
     ) -> jax.Array:
         """tokens [B, C, S, D], mask bool [B, C, S], demographics [B, 2] (as trained with: age and
         sex, standardised) → hazards [B, K]. A night without one valid step counts as zeros."""
-        h, steps = _pool_steps(
-            self.channel_pooling,
-            tokens,
-            mask.astype(bool),
-            self.corner_masks,
-            self.single_channel_shortcut,
-            dropout,
-        )
+        h, steps = _pool_steps(self, tokens, mask, dropout)
         h = self.lstm(h, steps, dropout)
         night = h.sum(1) / jnp.maximum(steps.sum(1, keepdims=True), 1)  # zeros outside valid steps
         person = self.dropout(jax.nn.relu(self.demographics(demographics)), dropout)

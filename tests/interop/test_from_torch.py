@@ -153,6 +153,11 @@ LINEAR1 = "spatial_pooling__transformer_layer__linear1__weight"
             {"transformer_encoder__layers__1__norm2__bias": None},
             r"missing entry transformer_encoder\.layers\.1\.norm2\.bias",
         ),
+        (
+            "set_transformer",
+            {"transformer_encoder__layers__0__norm1__weight": None},
+            r"missing entry transformer_encoder\.layers\.0\.norm1\.weight$",
+        ),
         ("set_transformer", {"layer_norm__weight": None}, r"missing entry layer_norm\.weight"),
         ("set_transformer", {"positional_encoding__pe": None}, r"missing entry positional_enc"),
         ("set_transformer", {"fc__weight": np.zeros((5, 32))}, r"extra entry fc\.weight \(5, 32\)"),
