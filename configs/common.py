@@ -67,7 +67,7 @@ def pretraining() -> ConfigDict:
 def two_cores() -> ConfigDict:
     """Small enough to learn something in three minutes on two CPU cores, from clips of 30 s."""
     config = pretraining()
-    config.steps = 300
+    config.steps = 260
     config.batch_size = 32
     config.data.slots = {"bas": 3, "resp": 2, "ecg": 1, "emg": 1}
     config.data.num_threads = 2
