@@ -13,14 +13,15 @@ import codecs
 import math
 import re
 from dataclasses import dataclass, field
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, time
 from pathlib import Path
 
 import numpy as np
 
-# A header that claims more is damaged: its clock would have us allocate years of signal.
-MAX_DAYS = 31
+from sleepfm_jax.data.files import MAX_DAYS, Annotation, RecordingError, size_of
+
 _MAX_SIGNALS = 4096
+_MAX_RECORDS = MAX_DAYS * 86_400  # each costs a look at its clock
 
 _FIELDS = (
     ("label", 16),
@@ -36,32 +37,14 @@ _FIELDS = (
 )
 
 
-class RecordingError(ValueError):
-    """A file that is no readable recording; the message says which, why and what to do."""
-
-    def __init__(self, path: str | Path, cause: str):
-        super().__init__(f"{path}: {cause}")
-
-
-@dataclass
-class Annotation:
-    """A remark; seconds from the recording's start, duration 0.0 where none is given."""
-
-    onset: float
-    duration: float
-    text: str
-
-
 @dataclass(frozen=True)
 class EdfSignal:
     """One signal of the header. Limits are None where the field is not a number."""
 
     label: str
     unit: str
-    physical_min: float | None
-    physical_max: float | None
-    digital_min: float | None
-    digital_max: float | None
+    physical: tuple[float | None, float | None]  # min, max
+    digital: tuple[float | None, float | None]
     samples_per_record: int
     offset: int  # of its first byte in a data record
     is_annotation: bool
@@ -113,33 +96,40 @@ class EdfFile:
         found: list[Annotation] = []
         damaged = 0
         for number, signal in enumerate(s for s in self.signals if s.is_annotation):
-            for record, row in enumerate(self._bytes(signal)):
-                first = number == 0
-                for tal in row.tobytes().split(b"\x00"):
-                    if not tal.strip():
-                        continue
-                    match = _TAL.fullmatch(tal)
-                    onset = float(match[1]) if match else np.inf
-                    if match is None or abs(onset) > MAX_DAYS * 86_400:
-                        damaged += 1
-                        continue
-                    texts = match[3].split(b"\x14")
-                    if first and not any(texts):  # an empty first list keeps the record's time
+            # A zero behind every record: a list that fills its record ends there all the same.
+            raw = np.pad(self._bytes(signal), ((0, 0), (0, 1)))
+            width = raw.shape[1]
+            timed = -1  # the last record whose first list has been seen
+            for tal in _TAL.finditer(raw.tobytes()):
+                record = tal.start() // width
+                stamp, span, texts = tal.groups()
+                if stamp is None:
+                    damaged += bool(tal[0].strip())
+                    continue
+                onset, length = float(stamp), float(span or 0)
+                if max(abs(onset), length) > MAX_DAYS * 86_400:
+                    damaged += 1
+                    continue
+                if not texts.strip(b"\x14"):
+                    # an empty first list keeps the record's time
+                    if number == 0 and record != timed:
                         onsets[record] = onset
-                    first = False
+                else:
                     found += [
-                        Annotation(onset, float(match[2] or 0), _decode(text).strip())
-                        for text in texts
+                        Annotation(onset, length, decode(text).strip())
+                        for text in texts.split(b"\x14")
                         if text.strip()
                     ]
+                timed = record
         found.sort(key=lambda a: a.onset)
         return onsets, found, damaged
 
 
-_TAL = re.compile(rb"([+-]\d+(?:\.\d*)?)(?:\x15(\d+(?:\.\d*)?))?\x14(.*?)\x14?", re.DOTALL)
+# A list of annotations: onset, duration, texts; without any group where it is none.
+_TAL = re.compile(rb"([+-]\d+(?:\.\d*)?)(?:\x15(\d+(?:\.\d*)?))?\x14([^\x00]*)|[^\x00]+")
 
 
-def _decode(raw: bytes, width: int | None = None) -> str:
+def decode(raw: bytes, width: int | None = None) -> str:
     """UTF-8, else Latin-1. A field filled to its width may end in half a character."""
     raw = raw.strip(b" \x00")
     try:
@@ -153,7 +143,7 @@ def _decode(raw: bytes, width: int | None = None) -> str:
     return raw.decode("latin-1")
 
 
-def _number(raw: bytes) -> float | None:
+def number(raw: bytes) -> float | None:
     """A number field; some European exporters write a decimal comma."""
     try:
         value = float(raw.strip(b" \x00").decode("ascii").replace(",", "."))
@@ -174,7 +164,7 @@ def open_edf(path: str | Path) -> EdfFile:
         itself or the file's size; not one complete data record is there.
     """
     path = Path(path)
-    size = _size(path)
+    size = size_of(path)
     with path.open("rb") as file:
         fixed = file.read(256)
         bytes_per_sample = _format(path, fixed, size)
@@ -197,7 +187,7 @@ def open_edf(path: str | Path) -> EdfFile:
         table = file.read(256 * num_signals)
     signals = _signals(path, table, num_signals, bytes_per_sample)
     record_bytes = bytes_per_sample * sum(s.samples_per_record for s in signals)
-    seconds = _number(fixed[244:252])
+    seconds = number(fixed[244:252])
     if seconds is None or seconds < 0:
         raise RecordingError(path, f"data record duration {fixed[244:252]!r}: damaged header")
     ordinary = sum(not s.is_annotation for s in signals)
@@ -211,6 +201,11 @@ def open_edf(path: str | Path) -> EdfFile:
         raise RecordingError(path, "no signal has any sample: damaged header")
     notes: list[str] = []
     num_records = _records(path, fixed[236:244], size - header_bytes, record_bytes, notes)
+    if num_records > _MAX_RECORDS:
+        raise RecordingError(
+            path,
+            f"{num_records} data records of {record_bytes} bytes and {seconds:g} s: damaged header",
+        )
     if num_records * seconds > MAX_DAYS * 86_400:
         raise RecordingError(
             path,
@@ -231,17 +226,6 @@ def open_edf(path: str | Path) -> EdfFile:
     )
 
 
-def _size(path: Path) -> int:
-    if not path.exists():
-        raise RecordingError(path, "no such file")
-    if not path.is_file():
-        raise RecordingError(path, "is a folder, not an EDF or BDF file")
-    size = path.stat().st_size
-    if size == 0:
-        raise RecordingError(path, "is empty (0 bytes); copy it again")
-    return size
-
-
 def _format(path: Path, fixed: bytes, size: int) -> int:
     if fixed[:8] == b"\xffBIOSEMI":
         width = 3
@@ -250,7 +234,7 @@ def _format(path: Path, fixed: bytes, size: int) -> int:
     else:
         hint = "is not an EDF or BDF file"
         if fixed[:3] == b"GDF":
-            hint = "is a GDF file, not EDF: convert it first"
+            hint = "is a GDF file, not EDF: for read_recording"
         elif fixed[:2] == b"\x1f\x8b":
             hint = "is compressed with gzip: unpack it first"
         raise RecordingError(path, f"{hint} (it begins with {fixed[:8]!r})")
@@ -260,7 +244,7 @@ def _format(path: Path, fixed: bytes, size: int) -> int:
 
 
 def _count(path: Path, what: str, raw: bytes) -> int:
-    value = _number(raw)
+    value = number(raw)
     if value is None or value != int(value):
         raise RecordingError(path, f"{what} {raw!r} is not a whole number: damaged header")
     return int(value)
@@ -275,7 +259,7 @@ def _signals(path: Path, table: bytes, count: int, bytes_per_sample: int) -> lis
     signals = []
     offset = 0
     for i in range(count):
-        label = _decode(columns["label"][i], 16)
+        label = decode(columns["label"][i], 16)
         samples = _count(
             path, f"samples per data record of signal {i} {label!r}", columns["samples"][i]
         )
@@ -283,18 +267,19 @@ def _signals(path: Path, table: bytes, count: int, bytes_per_sample: int) -> lis
             raise RecordingError(
                 path, f"signal {i} {label!r} has {samples} samples: damaged header"
             )
-        limits = {
-            name: _number(columns[name][i])
-            for name in ("physical_min", "physical_max", "digital_min", "digital_max")
-        }
+        physical, digital = (
+            (number(columns[f"{kind}_min"][i]), number(columns[f"{kind}_max"][i]))
+            for kind in ("physical", "digital")
+        )
         signals.append(
             EdfSignal(
                 label=label,
-                unit=_decode(columns["unit"][i], 8),
+                unit=decode(columns["unit"][i], 8),
+                physical=physical,
+                digital=digital,
                 samples_per_record=samples,
                 offset=offset,
                 is_annotation=label in ("EDF Annotations", "BDF Annotations"),
-                **limits,
             )
         )
         offset += samples * bytes_per_sample
@@ -364,12 +349,4 @@ def _date(raw: bytes) -> date | None:
     try:
         return date(year + (1900 if year >= 85 else 2000), month, day)  # the clipping date of EDF
     except ValueError:
-        return None
-
-
-def shift(start: datetime | None, seconds: float) -> datetime | None:
-    """`start` moved by some seconds; None stays None, and so does a moment out of the calendar."""
-    try:
-        return None if start is None else start + timedelta(seconds=seconds)
-    except OverflowError:
         return None

@@ -1,113 +1,67 @@
 """Sleep stages from the files that hold them, one a 30-s sleep_epoch on the recording's time axis.
 
-Every dialect becomes spans (onset, duration, stage) in seconds; a sleep_epoch takes the stage
-that covers most of it, the earlier one of two that cover as much. What no span covers is
-unscored.
+Every dialect becomes a `Scoring`: spans (onset, duration, stage) and events, in seconds. A
+sleep_epoch takes the stage that covers most of it, the earlier one of two that cover as much.
+What no span covers is unscored.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 
-from sleepfm_jax.data.edf import Annotation, RecordingError, open_edf
+from sleepfm_jax.data import stages_noxturnal, stages_text, stages_wsc, stages_xml
+from sleepfm_jax.data.edf import open_edf
+from sleepfm_jax.data.files import MAX_DAYS, Annotation, RecordingError, read_head, read_text
+from sleepfm_jax.data.scoring import Scoring, Span
+from sleepfm_jax.data.stages_xlsx import xlsx_scoring
+from sleepfm_jax.data.wfdb_annotations import wfdb_scoring
 from sleepfm_jax.signals import SLEEP_EPOCH_SECONDS, STAGES, UNSCORED, parse_stage
 
-Span = tuple[float, float, int]  # onset, duration, stage
-
-_MAX_TEXT_BYTES = 10_000_000
-# DREAMS writes a number every 5 s; negative: movement or unknown.
-_DREAMS_SECONDS = 5
-_DREAMS_CODES = {5: 0, 4: 4, 3: 1, 2: 2, 1: 3, 0: 3}
-# Numbers, one a sleep_epoch, as AASM and R&K software write them: 4 is R&K's S4, 5 is REM.
-_NUMBER_CODES = {0: 0, 1: 1, 2: 2, 3: 3, 4: 3, 5: 4}
-_LETTER_CODES = {"s1": 1, "s2": 2, "s3": 3, "s4": 3, "m": UNSCORED, "u": UNSCORED, "nan": UNSCORED}
+_MAX_LINES = MAX_DAYS * 86_400 // 5  # DREAMS has the most, one every 5 s
 
 
-def num_sleep_epochs(duration: float) -> int:
-    """Sleep epochs begun in `duration` seconds; the last may be partial."""
-    return max(0, math.ceil(duration / SLEEP_EPOCH_SECONDS - 1e-6))
+@dataclass
+class Hypnogram:
+    """A scorer's file laid onto a recording."""
 
-
-def stages_from_spans(spans: Iterable[Span], duration: float) -> np.ndarray:
-    """Spans in seconds from the recording's start -> int8 [E], E = `num_sleep_epochs(duration)`."""
-    epochs = num_sleep_epochs(duration)
-    codes = len(STAGES) + 1  # the last column counts unscored seconds
-    seconds = np.zeros((epochs, codes))
-    first = np.full((epochs, codes), np.inf)
-    for onset, length, stage in spans:
-        start, stop = max(onset, 0.0), min(onset + length, duration)
-        if stop <= start:
-            continue
-        column = stage if stage >= 0 else codes - 1
-        for epoch in range(int(start // SLEEP_EPOCH_SECONDS), num_sleep_epochs(stop)):
-            begin = epoch * SLEEP_EPOCH_SECONDS
-            overlap = min(stop, begin + SLEEP_EPOCH_SECONDS) - max(start, begin)
-            if overlap > 0:
-                seconds[epoch, column] += overlap
-                first[epoch, column] = min(first[epoch, column], max(start, begin))
-    lengths = np.minimum(SLEEP_EPOCH_SECONDS, duration - SLEEP_EPOCH_SECONDS * np.arange(epochs))
-    seconds[:, -1] += np.maximum(0.0, lengths - seconds.sum(axis=1))
-    leading = seconds >= seconds.max(axis=1, keepdims=True) - 1e-6
-    winner = np.where(leading, first, np.inf).argmin(axis=1)
-    # Where nothing but the uncovered rest leads, every `first` is infinite.
-    winner[~np.isfinite(np.where(leading, first, np.inf)).any(axis=1)] = codes - 1
-    return np.where(winner == codes - 1, UNSCORED, winner).astype(np.int8)
-
-
-def spans_from_annotations(annotations: Iterable[Annotation]) -> list[Span]:
-    """The annotations that name a sleep stage. Without a duration a stage lasts until the next one.
-
-    Bare `W`, `R` and `?` count only beside an annotation that is unmistakably a stage: an R alone
-    may be the R wave of an ECG.
-    """
-    scored = [(a, stage) for a in annotations if (stage := parse_stage(a.text)) is not None]
-    if not any(len(a.text.strip()) > 1 for a, _ in scored):
-        return []
-    spans = []
-    for i, (annotation, stage) in enumerate(scored):
-        length = annotation.duration
-        if length <= 0:
-            later = (a.onset for a, _ in scored[i + 1 :] if a.onset > annotation.onset)
-            length = next(later, annotation.onset + SLEEP_EPOCH_SECONDS) - annotation.onset
-        spans.append((annotation.onset, length, stage))
-    return spans
+    stages: np.ndarray  # int8 [E], one a 30-s sleep_epoch from the recording's start; -1 unscored
+    events: list[Annotation]  # what was scored besides stages, from the recording's start
+    dialect: str
+    notes: list[str]
 
 
 def read_hypnogram(path: str | Path, *, start: datetime | None, duration: float) -> np.ndarray:
-    """Stages int8 [E] (-1 unscored), one a 30-s sleep_epoch from the recording's start.
+    """Stages int8 [E] (-1 unscored), one a 30-s sleep_epoch: `read_stages(...).stages`."""
+    return read_stages(path, start=start, duration=duration).stages
 
-    `start` and `duration` (s) are the recording's. Dialects: an EDF+ annotation file (`Sleep
-    stage N2`), placed by the start times of both files; a text file of one stage a line or one
-    character a sleep_epoch (W N1 N2 N3 R, or numbers 0 W, 1, 2, 3, 4 N3, 5 REM); DREAMS'
-    `[Hypnogram]`, a number every 5 s. A sleep_epoch the file does not reach is unscored.
+
+def read_stages(path: str | Path, *, start: datetime | None, duration: float) -> Hypnogram:
+    """Stages and scored events of one file, on the time axis of a recording.
+
+    `start` and `duration` (s) are the recording's. The dialect is found by content: EDF+
+    annotations (Sleep-EDF, HMC, CAP), NSRR XML, Profusion XML, Philips RML, the WSC's `.stg.txt`
+    and `.allscore.txt`, Noxturnal event CSV, a table with a header, one stage a line or one
+    character a sleep_epoch, DREAMS `[Hypnogram]`, `.xlsx` (ISRUC), WFDB annotations (CinC 2018
+    `.arousal`). A file with a start time of its own is placed by it; a sleep_epoch that the file
+    does not reach is unscored.
 
     Raises:
-      RecordingError: not a hypnogram, an unknown stage (with its line), numbers that could mean
-      two things, or a file that does not overlap the recording.
+      RecordingError: not a hypnogram, an unknown stage (with its line), numbers or dates that
+      could mean two things, or a file that does not overlap the recording.
     """
-    return read_hypnogram_and_notes(path, start=start, duration=duration)[0]
-
-
-def read_hypnogram_and_notes(
-    path: str | Path, *, start: datetime | None, duration: float
-) -> tuple[np.ndarray, list[str]]:
-    """`read_hypnogram`, and what a person should know about how it was placed."""
     path = Path(path)
-    if path.is_file() and path.stat().st_size >= 256:
-        with path.open("rb") as file:
-            magic = file.read(8)
-        if magic == b"\xffBIOSEMI" or magic == b"0       ":
-            spans, notes = _edf_spans(path, start)
-        else:
-            spans, notes = _text_spans(path)
-    else:
-        spans, notes = _text_spans(path)
+    if not (math.isfinite(duration) and 0 <= duration <= MAX_DAYS * 86_400):
+        raise ValueError(f"duration must be 0 to {MAX_DAYS} days in seconds, not {duration}")
+    scoring = _scoring(path, start)
+    offset, notes = scoring.offset(start)
+    notes = scoring.notes + notes
+    spans = [(onset + offset, length, stage) for onset, length, stage in scoring.spans]
     begin = min(onset for onset, _, _ in spans)
     end = max(onset + length for onset, length, _ in spans)
     if end <= 0 or begin >= duration:
@@ -122,10 +76,49 @@ def read_hypnogram_and_notes(
         )
     elif end > duration + SLEEP_EPOCH_SECONDS:
         notes.append(f"hypnogram goes on for {end - duration:g} s after the recording: not used")
-    return stages_from_spans(spans, duration), notes
+    events = [Annotation(e.onset + offset, e.duration, e.text) for e in scoring.events]
+    return Hypnogram(stages_from_spans(spans, duration), events, scoring.dialect, notes)
 
 
-def _edf_spans(path: Path, start: datetime | None) -> tuple[list[Span], list[str]]:
+def _scoring(path: Path, start: datetime | None) -> Scoring:
+    """The file's scoring, with one span at least."""
+    head = read_head(path, 4096)
+    if head[:8] in (b"\xffBIOSEMI", b"0       "):
+        scoring = _edf_scoring(path)
+    elif head[:4] == b"PK\x03\x04":
+        scoring = xlsx_scoring(path)
+    elif path.suffix == ".arousal":
+        scoring = wfdb_scoring(path)
+    elif b"\x00" in head and head[:2] not in (b"\xff\xfe", b"\xfe\xff"):
+        if not path.with_suffix(".hea").is_file():
+            raise RecordingError(
+                path, "is neither an EDF+ nor a text hypnogram, nor .xlsx, nor WFDB's .arousal"
+            )
+        scoring = wfdb_scoring(path)
+    else:
+        text = read_text(path, "hypnogram")
+        if text.lstrip().startswith("<"):
+            scoring = stages_xml.xml_scoring(path, text)
+        else:
+            lines = [
+                (number, line.strip())
+                for number, line in enumerate(text.splitlines(), 1)
+                if line.strip()
+            ]
+            if len(lines) > _MAX_LINES:
+                raise RecordingError(path, f"has {len(lines)} lines: too many for a hypnogram")
+            for dialect in (stages_wsc, stages_noxturnal):
+                if dialect.understands(lines):
+                    scoring = dialect.scoring(path, lines, start)
+                    break
+            else:
+                scoring = stages_text.scoring(path, lines)
+    if not scoring.spans:
+        raise RecordingError(path, "no sleep stage in it: an empty hypnogram")
+    return scoring
+
+
+def _edf_scoring(path: Path) -> Scoring:
     edf = open_edf(path)
     _, annotations, damaged = edf.annotations()
     notes = list(edf.notes)
@@ -137,102 +130,76 @@ def _edf_spans(path: Path, start: datetime | None) -> tuple[list[Span], list[str
         raise RecordingError(
             path, f"no sleep stage among its {len(annotations)} annotations (such as {texts})"
         )
-    if start is None or edf.start is None:
-        notes.append("a start time is missing: the hypnogram is taken to begin with the recording")
-        return spans, notes
-    offset = (edf.start - start).total_seconds()
-    return [(onset + offset, length, stage) for onset, length, stage in spans], notes
-
-
-def _text_spans(path: Path) -> tuple[list[Span], list[str]]:
-    lines = _lines(path)
-    comments = [text for _, text in lines if text.startswith("#")]
-    rows = [(number, text) for number, text in lines if not text.startswith("#")]
-    if rows and rows[0][1].lower().startswith("[hypnogram"):
-        return _dreams_spans(path, rows[1:]), []
-    if rows and rows[0][1].lower() in ("stage", "stages", "hypnogram", "sleep_stage"):
-        rows = rows[1:]
-    if len(rows) == 1 and len(rows[0][1]) > 1 and parse_stage(rows[0][1]) is None:
-        number, text = rows[0]
-        pieces = re.split(r"[\s,;]+", text) if re.search(r"[\s,;]", text) else list(text)
-        rows = [(number, piece) for piece in pieces if piece]
-    if not rows:
-        raise RecordingError(path, "no sleep stage in it: an empty hypnogram")
-    codes = _codes(path, [text for _, text in rows], comments)
-    spans = []
-    for i, (number, text) in enumerate(rows):
-        if text.lower() not in codes:
-            raise RecordingError(
-                path,
-                f"line {number}: {text[:40]!r} is not a sleep stage; expected one stage a line, "
-                f"W N1 N2 N3 R or numbers 0 to 5",
-            )
-        spans.append((i * SLEEP_EPOCH_SECONDS, SLEEP_EPOCH_SECONDS, codes[text.lower()]))
-    return spans, []
-
-
-def _lines(path: Path) -> list[tuple[int, str]]:
-    """(number, text) of the lines that are not blank."""
-    if not path.exists():
-        raise RecordingError(path, "no such hypnogram file")
-    if not path.is_file():
-        raise RecordingError(path, "is a folder, not a hypnogram")
-    if path.stat().st_size > _MAX_TEXT_BYTES:
-        raise RecordingError(path, "is larger than 10 MB: not a hypnogram")
-    raw = path.read_bytes()
-    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        text = raw.decode("utf-16", errors="replace")
+    scoring = Scoring("EDF+", spans, relative=False, notes=notes)
+    scoring.events = [a for a in annotations if parse_stage(a.text) is None]
+    if edf.start is not None and any("two start dates" in note for note in edf.notes):
+        # Sleep-EDF: the evening's date beside a time past midnight. Neither is to be relied on.
+        scoring.clock = edf.start.time()
     else:
-        text = raw.decode("utf-8-sig", errors="replace")
-    if "\x00" in text:
-        raise RecordingError(path, "is neither an EDF+ nor a text hypnogram")
-    # Fields in quotes are how spreadsheets export text.
-    lines = ((i, line.strip().strip("\"'")) for i, line in enumerate(text.splitlines(), 1))
-    return [(i, line) for i, line in lines if line]
+        scoring.start = edf.start
+    return scoring
 
 
-def _dreams_spans(path: Path, rows: list[tuple[int, str]]) -> list[Span]:
-    spans = []
-    for i, (number, text) in enumerate(rows):
-        value = int(text) if re.fullmatch(r"-?\d+", text) else None
-        if value is None or value > 5:
-            raise RecordingError(
-                path, f"line {number}: {text[:40]!r} is not a DREAMS stage (5 W, 4 REM, 3, 2, 1, 0)"
-            )
-        stage = _DREAMS_CODES.get(value, UNSCORED)
-        spans.append((i * _DREAMS_SECONDS, _DREAMS_SECONDS, stage))
-    if not spans:
-        raise RecordingError(path, "no sleep stage in it: an empty hypnogram")
-    return spans
+def spans_from_annotations(annotations: Iterable[Annotation]) -> list[Span]:
+    """The annotations that name a sleep stage. Without a duration a stage lasts until the next one.
+
+    Bare `W`, `R` and `?` count only beside an annotation that is unmistakably a stage: an R alone
+    may be the R wave of an ECG.
+    """
+    scored = [(a, stage) for a in annotations if (stage := parse_stage(a.text)) is not None]
+    if not any(len(a.text.strip()) > 1 for a, _ in scored):
+        return []
+    scored.sort(key=lambda pair: pair[0].onset)
+    spans: list[Span] = []
+    following = later = math.inf  # onset of the annotation after this one, and of the next moment
+    for annotation, stage in reversed(scored):
+        if following > annotation.onset:
+            later = following
+        following = annotation.onset
+        length = annotation.duration
+        if length <= 0:
+            length = (later if later < math.inf else following + SLEEP_EPOCH_SECONDS) - following
+        spans.append((annotation.onset, length, stage))
+    return spans[::-1]
 
 
-def _codes(path: Path, texts: list[str], comments: list[str]) -> dict[str, int]:
-    """What each distinct token of a text hypnogram means; unknown ones are left out."""
-    tokens = {text.lower() for text in texts}
-    legend = {
-        int(number): stage
-        for comment in comments
-        for number, word in re.findall(r"(-?\d+)\s*[:=]\s*([A-Za-z]\w*)", comment)
-        if (stage := parse_stage(word)) is not None
-    }
-    codes: dict[str, int] = {}
-    numbers: set[int] = set()
-    for token in tokens:
-        stage = parse_stage(token)
-        if stage is None:
-            stage = _LETTER_CODES.get(token)
-        if stage is not None:
-            codes[token] = stage
-        elif re.fullmatch(r"-?\d(?:\.0*)?", token):
-            number = int(float(token))
-            numbers.add(number)
-            default = UNSCORED if number < 0 or number > 5 else _NUMBER_CODES[number]
-            codes[token] = legend.get(number, default)
-    only_numbers = len(numbers) == len(tokens)
-    if only_numbers and 4 in numbers and 5 not in numbers and 4 not in legend:
-        raise RecordingError(
-            path,
-            "numbers with 4 but without 5: 4 may be REM (YASA) or stage 4 (R&K); say which in its "
-            "first line, '# 4: REM' or '# 4: N3'",
-        )
-    return codes
+def num_sleep_epochs(duration: float) -> int:
+    """Sleep epochs begun in `duration` seconds; the last may be partial."""
+    return max(0, math.ceil(duration / SLEEP_EPOCH_SECONDS - 1e-6))
+
+
+def stages_from_spans(spans: Iterable[Span], duration: float) -> np.ndarray:
+    """Spans in seconds from the recording's start -> int8 [E], E = `num_sleep_epochs(duration)`."""
+    epochs = num_sleep_epochs(duration)
+    codes = len(STAGES) + 1  # the last column counts unscored seconds
+    seconds = np.zeros((epochs, codes))
+    first = np.full((epochs, codes), np.inf)
+    whole = np.zeros((epochs + 1, codes), np.int64)  # +1 and -1 where a run of whole ones turns
+    for onset, length, stage in spans:
+        start, stop = max(onset, 0.0), min(onset + length, duration)
+        if stop <= start:
+            continue
+        column = stage if stage >= 0 else codes - 1
+        head, tail = int(start // SLEEP_EPOCH_SECONDS), num_sleep_epochs(stop) - 1
+        if tail < head:  # a sliver of less than a microsecond
+            continue
+        for epoch in {head, tail}:
+            begin = epoch * SLEEP_EPOCH_SECONDS
+            overlap = min(stop, begin + SLEEP_EPOCH_SECONDS) - max(start, begin)
+            if overlap > 0:
+                seconds[epoch, column] += overlap
+                first[epoch, column] = min(first[epoch, column], max(start, begin))
+        if tail > head + 1:
+            whole[head + 1, column] += 1
+            whole[tail, column] -= 1
+    begins = SLEEP_EPOCH_SECONDS * np.arange(epochs)
+    covered = whole.cumsum(axis=0)[:epochs]
+    seconds += SLEEP_EPOCH_SECONDS * covered
+    first = np.where(covered > 0, begins[:, None], first)
+    lengths = np.minimum(SLEEP_EPOCH_SECONDS, duration - begins)
+    seconds[:, -1] += np.maximum(0.0, lengths - seconds.sum(axis=1))
+    leading = seconds >= seconds.max(axis=1, keepdims=True) - 1e-6
+    winner = np.where(leading, first, np.inf).argmin(axis=1)
+    # Where nothing but the uncovered rest leads, every `first` is infinite.
+    winner[~np.isfinite(np.where(leading, first, np.inf)).any(axis=1)] = codes - 1
+    return np.where(winner == codes - 1, UNSCORED, winner).astype(np.int8)

@@ -6,72 +6,101 @@ unusual about the file, and every signal that could not be kept, in the recordin
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from dataclasses import dataclass, field
-from datetime import datetime
+import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from sleepfm_jax.data.edf import (
+from sleepfm_jax.data.arrays import read_npz
+from sleepfm_jax.data.channels import (
+    Channel,
+    Recording,
+    Trace,
+    amplitude_notes,
+    bad_limits,
+    bad_sfreq,
+    check_gaps,
+    limit_notes,
+    read_channels,
+    scaled,
+    voltage_unit,
+)
+from sleepfm_jax.data.edf import EdfFile, EdfSignal, open_edf
+from sleepfm_jax.data.files import (
     MAX_DAYS,
     Annotation,
-    EdfFile,
-    EdfSignal,
     RecordingError,
-    open_edf,
+    read_head,
     shift,
+    size_of,
 )
+from sleepfm_jax.data.gdf import read_gdf
+from sleepfm_jax.data.hdf5 import read_hdf5
 from sleepfm_jax.data.hypnogram import (
     read_hypnogram,
-    read_hypnogram_and_notes,
+    read_stages,
     spans_from_annotations,
     stages_from_spans,
 )
-from sleepfm_jax.signals import MODALITIES, OTHER, identify
+from sleepfm_jax.data.wfdb_files import read_wfdb
 
-__all__ = ["Annotation", "Channel", "Recording", "RecordingError", "read_edf", "read_hypnogram"]
-
-# Microvolts in one unit. Some recorders write capitals only; nobody records megavolts, so MV is mV.
-_MICROVOLTS = {
-    **dict.fromkeys(("uv", "µv", "microv", "microvolt", "microvolts"), 1.0),
-    **dict.fromkeys(("mv", "millivolt", "millivolts"), 1e3),
-    **dict.fromkeys(("v", "volt", "volts"), 1e6),
-    **dict.fromkeys(("nv", "nanovolt", "nanovolts"), 1e-3),
-}
-_ELECTRIC = ("bas", "ecg", "emg")
-# More of the samples than this at a digital limit, and the amplifier was overdriven.
-_CLIPPED = 0.01
-_BLOCK = 1 << 20  # samples scaled at a time, to keep float64 copies small
+__all__ = [
+    "Annotation",
+    "Channel",
+    "Recording",
+    "RecordingError",
+    "read_edf",
+    "read_hypnogram",
+    "read_recording",
+]
 
 
-@dataclass
-class Channel:
-    """One trace at its native rate; voltages in microvolts, whatever the file's unit."""
+def read_recording(
+    path: str | Path,
+    *,
+    subject: str,
+    recording: str | None = None,
+    hypnogram: str | Path | None = None,
+    exam: int | None = None,
+) -> Recording:
+    """Read one recording of any format known here; the format is found by content.
 
-    label: str  # as in the file
-    name: str  # canonical; `#2`, `#3` mark further channels of one name
-    modality: str
-    sfreq: float
-    unit: str
-    samples: np.ndarray  # float32 [T]; NaN in the gaps of a discontinuous file
-    notes: list[str] = field(default_factory=list)
+    EDF, EDF+, BDF (`read_edf`), GDF (`read_gdf`), HDF5 (`read_hdf5`, with `exam` for CODE-15),
+    `.npz` (`read_npz`), WFDB by its header, a signal file or the record's name (`read_wfdb`).
+    The stages are those of `hypnogram` where given, else the file's own, else None.
 
-
-@dataclass
-class Recording:
-    """One night or exam of one subject."""
-
-    path: str
-    subject: str
-    recording: str
-    start: datetime | None
-    duration: float  # seconds, gaps included
-    channels: list[Channel]
-    annotations: list[Annotation]
-    stages: np.ndarray | None  # int8 [E], one a 30-s sleep_epoch from the start; -1 unscored
-    notes: list[str] = field(default_factory=list)
+    Raises:
+      RecordingError: see the reader of each format; a format not known; `exam` where there are
+      none.
+    """
+    path = Path(path)
+    # A WFDB record may be named without an ending, and its signal files have no magic number.
+    wfdb = not os.path.exists(path) and os.path.isfile(f"{path}.hea")
+    head = b"" if wfdb else read_head(path, 8)
+    if exam is not None and head != b"\x89HDF\r\n\x1a\n":
+        raise RecordingError(path, f"exam {exam} is asked for, but it is no CODE-15 file")
+    names = {"subject": subject, "recording": recording}
+    if head == b"\xffBIOSEMI" or head.strip(b" \x00") == b"0":
+        read = read_edf(path, **names)
+    elif head[:4] == b"GDF ":
+        read = read_gdf(path, **names)
+    elif head == b"\x89HDF\r\n\x1a\n":
+        read = read_hdf5(path, exam=exam, **names)
+    elif head[:4] == b"PK\x03\x04" and path.suffix.lower() == ".npz":
+        read = read_npz(path, **names)
+    elif wfdb or path.suffix == ".hea" or os.path.isfile(path.with_suffix(".hea")):
+        read = read_wfdb(path, **names)
+    elif head[:2] == b"\x1f\x8b":
+        raise RecordingError(path, "is compressed with gzip: unpack it first")
+    else:
+        size_of(path)
+        raise RecordingError(
+            path,
+            f"is none of EDF, BDF, GDF, HDF5, .npz, and no WFDB header {path.stem}.hea lies beside "
+            f"it (it begins with {head!r})",
+        )
+    return read if hypnogram is None else score(read, hypnogram)
 
 
 def read_edf(
@@ -102,13 +131,8 @@ def read_edf(
     start = shift(edf.start, begin)
     annotations = [Annotation(a.onset - begin, a.duration, a.text) for a in annotations]
     channels = _channels(edf, records, duration, notes)
-    if hypnogram is not None:
-        stages, remarks = read_hypnogram_and_notes(hypnogram, start=start, duration=duration)
-        notes += remarks
-    else:
-        spans = spans_from_annotations(annotations)
-        stages = stages_from_spans(spans, duration) if spans else None
-    return Recording(
+    spans = spans_from_annotations(annotations)
+    read = Recording(
         path=str(path),
         subject=subject,
         recording=Path(path).stem if recording is None else recording,
@@ -116,9 +140,23 @@ def read_edf(
         duration=duration,
         channels=channels,
         annotations=annotations,
-        stages=stages,
+        stages=stages_from_spans(spans, duration) if spans else None,
         notes=notes,
     )
+    return read if hypnogram is None else score(read, hypnogram)
+
+
+def score(recording: Recording, hypnogram: str | Path) -> Recording:
+    """Gives a recording the stages of a hypnogram file and adds its events to the annotations.
+
+    Raises:
+      RecordingError: see `read_stages`.
+    """
+    scored = read_stages(hypnogram, start=recording.start, duration=recording.duration)
+    recording.stages = scored.stages
+    recording.annotations = sorted(recording.annotations + scored.events, key=lambda a: a.onset)
+    recording.notes += scored.notes
+    return recording
 
 
 # --- time -----------------------------------------------------------------------------------------
@@ -189,118 +227,48 @@ def _record_starts(edf: EdfFile, onsets: np.ndarray, notes: list[str]) -> np.nda
 def _channels(
     edf: EdfFile, records: np.ndarray, duration: float, notes: list[str]
 ) -> list[Channel]:
-    kept: list[tuple[EdfSignal, str, str]] = []
-    biosemi = _biosemi_caps(edf, notes)
-    for signal in edf.signals:
-        if signal.is_annotation:
-            continue
-        if reason := _unusable(signal):
-            notes.append(f"signal {signal.label!r} kept out: {reason}")
-            continue
-        if signal.label in biosemi:
-            kept.append((signal, signal.label, OTHER))
-            continue
-        identity = identify(signal.label)
-        kept.append((signal, identity.name, identity.modality))
-    # Before any sample is read: a file without a usable channel is refused at once.
-    if not any(modality in MODALITIES for _, _, modality in kept):
-        labels = ", ".join(repr(s.label) for s in edf.signals if not s.is_annotation) or "none"
-        reasons = "; ".join(n for n in notes if "kept out" in n)
-        raise RecordingError(
-            edf.path,
-            f"no usable channel: labels found {labels}"
-            + (f" ({reasons})" if reasons else "")
-            + "; none is known as EEG, EOG, ECG, EMG or respiratory",
+    ordinary = [signal for signal in edf.signals if not signal.is_annotation]
+    gap = duration - edf.num_records * edf.record_seconds
+    check_gaps(edf.path, gap, [s.samples_per_record / edf.record_seconds for s in ordinary])
+    traces = [
+        Trace(
+            signal.label,
+            partial(_read_channel, edf, signal, records, duration),
+            _unusable(edf, signal),
         )
-    count = Counter(name for _, name, _ in kept)
-    seen: Counter[str] = Counter()
-    channels = []
-    for signal, name, modality in kept:
-        channel = _read_channel(edf, signal, name, modality, records, duration)
-        seen[name] += 1
-        if count[name] > 1:
-            twins = [repr(s.label) for s, n, _ in kept if n == name]
-            channel.notes.append(f"{count[name]} channels are called {name}: {', '.join(twins)}")
-            if seen[name] > 1:
-                channel.name = f"{name}#{seen[name]}"
-        channels.append(channel)
-    return channels
+        for signal in ordinary
+    ]
+    return read_channels(edf.path, traces, notes)
 
 
-def _biosemi_caps(edf: EdfFile, notes: list[str]) -> set[str]:
-    """Labels of BioSemi's own numbering (A1 to H32), where C3 is not the 10-20 site."""
-    labels = {s.label for s in edf.signals}
-    if not {"A3", "A4", "B1", "B2"} <= labels:
-        return set()
-    caps = {label for label in labels if re.fullmatch(r"[A-H]\d{1,2}", label)}
-    notes.append(
-        f"{len(caps)} labels are BioSemi cap numbers (A1, B1, ...): rename to 10-05 to use them"
-    )
-    return caps
-
-
-def _unusable(signal: EdfSignal) -> str | None:
+def _unusable(edf: EdfFile, signal: EdfSignal) -> str | None:
     if signal.samples_per_record == 0:
         return "it has no samples"
-    limits = (signal.physical_min, signal.physical_max, signal.digital_min, signal.digital_max)
-    if any(limit is None for limit in limits):
-        return "a physical or digital limit is not a number, so it cannot be scaled"
-    if signal.physical_min == signal.physical_max:
-        return f"its physical limits are equal ({signal.physical_min:g}), so it cannot be scaled"
-    if signal.digital_min == signal.digital_max:
-        return f"its digital limits are equal ({signal.digital_min:g}), so it cannot be scaled"
-    return None
+    return bad_limits(signal.physical, signal.digital) or bad_sfreq(
+        signal.samples_per_record / edf.record_seconds
+    )
 
 
 def _read_channel(
-    edf: EdfFile, signal: EdfSignal, name: str, modality: str, records: np.ndarray, duration: float
+    edf: EdfFile, signal: EdfSignal, records: np.ndarray, duration: float, modality: str
 ) -> Channel:
     notes: list[str] = []
-    unit, factor = _unit(signal.unit, modality, notes)
-    if signal.physical_min > signal.physical_max:
-        notes.append(
-            "polarity: the physical limits are swapped, the signal is read inverted as they say"
-        )
-    if signal.digital_min > signal.digital_max:
-        notes.append(
-            "polarity: the digital limits are swapped, the signal is read inverted as they say"
-        )
-    low, high = sorted((signal.digital_min, signal.digital_max))
-    lowest, highest = -(1 << 8 * edf.bytes_per_sample - 1), (1 << 8 * edf.bytes_per_sample - 1) - 1
+    unit, factor = voltage_unit(signal.unit, modality, notes)
+    notes += limit_notes(signal.physical, signal.digital)
+    low, high = sorted(signal.digital)
+    bits = 8 * edf.bytes_per_sample
+    lowest, highest = -(1 << bits - 1), (1 << bits - 1) - 1
     if low < lowest or high > highest:
-        notes.append(f"digital limits {low:g} to {high:g} exceed {8 * edf.bytes_per_sample} bits")
+        notes.append(f"digital limits {low:g} to {high:g} exceed {bits} bits")
     digital = edf.samples(signal)
-    if digital.min() == digital.max():
-        notes.append("flat")
-    elif modality in MODALITIES:
-        clipped = np.mean((digital <= max(low, lowest)) | (digital >= min(high, highest)))
-        if clipped > _CLIPPED:
-            notes.append(f"clipped {100 * clipped:.0f} %")
-    gain = (signal.physical_max - signal.physical_min) / (signal.digital_max - signal.digital_min)
-    samples = np.empty(len(digital), np.float32)
-    for i in range(0, len(digital), _BLOCK):
-        block = digital[i : i + _BLOCK].astype(np.float64)
-        block = (block - signal.digital_min) * gain + signal.physical_min
-        samples[i : i + _BLOCK] = block * factor
+    notes += amplitude_notes(digital, max(low, lowest), min(high, highest), modality)
+    gain = (signal.physical[1] - signal.physical[0]) / (signal.digital[1] - signal.digital[0])
+    samples = scaled(
+        digital, zero=signal.digital[0], gain=gain, offset=signal.physical[0], factor=factor
+    )
     sfreq = signal.samples_per_record / edf.record_seconds
     samples = _place(samples, records, duration, signal.samples_per_record, sfreq, notes)
-    return Channel(signal.label, name, modality, sfreq, unit, samples, notes)
-
-
-def _unit(unit: str, modality: str, notes: list[str]) -> tuple[str, float]:
-    """(unit of the samples, factor to it): voltages become uV, all else stays."""
-    factor = _MICROVOLTS.get(unit.lower().replace("μ", "µ").strip())
-    if factor is not None:
-        if unit == "MV":
-            notes.append("unit 'MV' read as mV")
-        return "uV", factor
-    if modality in _ELECTRIC:
-        notes.append(
-            "no unit in the file: not scaled"
-            if not unit
-            else f"unit {unit!r} is no voltage: not scaled"
-        )
-    return unit, 1.0
+    return Channel(signal.label, "", modality, sfreq, unit, samples, notes)
 
 
 def _place(

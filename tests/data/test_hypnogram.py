@@ -9,7 +9,7 @@ import edfio
 import numpy as np
 import pytest
 
-from sleepfm_jax.data.hypnogram import read_hypnogram_and_notes, stages_from_spans
+from sleepfm_jax.data.hypnogram import read_stages, stages_from_spans
 from sleepfm_jax.data.recording import RecordingError, read_hypnogram
 
 START = datetime.datetime(2020, 5, 6, 23, 0, 0)
@@ -109,20 +109,33 @@ def test_another_nights_hypnogram_is_refused(tmp_path: Path):
             read_hypnogram(path, start=START + datetime.timedelta(days=days), duration=600)
 
 
+@pytest.mark.parametrize("day", [6, 7, 8])
+def test_of_two_dates_neither_is_relied_on(tmp_path: Path, day: int):
+    """Sleep-EDF's hypnograms have the evening's date beside a time past midnight."""
+    start = datetime.datetime(2020, 5, 7, 0, 31)
+    path = annotation_file(tmp_path / "h.edf", [(0.0, 60.0, "Sleep stage N3")], start)
+    raw = path.read_bytes()
+    path.write_bytes(raw[:168] + b"08.05.20" + raw[176:])
+    recording = datetime.datetime(2020, 5, day, 0, 30, 30)
+    assert read_hypnogram(path, start=recording, duration=90).tolist() == [-1, 3, 3]
+
+
 def test_without_a_start_time_it_begins_with_the_recording(tmp_path: Path):
     path = annotation_file(tmp_path / "h.edf", [(0.0, 60.0, "Sleep stage N3")])
-    stages, notes = read_hypnogram_and_notes(path, start=None, duration=60)
-    assert stages.tolist() == [3, 3]
-    assert notes == ["a start time is missing: the hypnogram is taken to begin with the recording"]
+    scored = read_stages(path, start=None, duration=60)
+    assert scored.stages.tolist() == [3, 3]
+    assert scored.notes == [
+        "a start time is missing: the hypnogram is taken to begin with the recording"
+    ]
 
 
 def test_what_is_not_covered_or_too_much_is_said(tmp_path: Path):
     path = annotation_file(tmp_path / "h.edf", [(0.0, 120.0, "Sleep stage N3")])
-    assert read_hypnogram_and_notes(path, start=START, duration=120)[1] == []
-    assert read_hypnogram_and_notes(path, start=START, duration=600)[1] == [
+    assert read_stages(path, start=START, duration=120).notes == []
+    assert read_stages(path, start=START, duration=600).notes == [
         "hypnogram covers 0 to 120 s of 600 s: the rest is unscored"
     ]
-    assert read_hypnogram_and_notes(path, start=START, duration=60)[1] == [
+    assert read_stages(path, start=START, duration=60).notes == [
         "hypnogram goes on for 60 s after the recording: not used"
     ]
 
@@ -203,7 +216,7 @@ def test_what_is_no_hypnogram_is_refused(tmp_path: Path, content: str | bytes, c
 
 
 def test_missing_hypnogram(tmp_path: Path):
-    with pytest.raises(RecordingError, match="no such hypnogram file"):
+    with pytest.raises(RecordingError, match="no such file"):
         read_hypnogram(tmp_path / "no.txt", start=None, duration=30)
     with pytest.raises(RecordingError, match="is a folder"):
         read_hypnogram(tmp_path, start=None, duration=30)

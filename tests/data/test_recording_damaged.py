@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import edfio
@@ -115,6 +116,8 @@ def test_other_formats(tmp_path: Path, content: bytes, cause: str):
         (244, b"0", "data records last 0 s but there are 3 signals"),
         (244, b"-1", "data record duration"),
         (244, b"nan", "data record duration"),
+        (244, b"0.000001", "a sampling rate of 1e+08 Hz is no recording's"),
+        (244, b"1e-320", "is no recording's"),
         (244, b"1e300", "damaged header"),
         (244, b"99999999", "days"),
         (256 + 3 * SAMPLES_FIELD, b"-100", "has -100 samples"),
@@ -148,6 +151,53 @@ def test_a_signal_without_samples_is_listed(edf: Path):
     recording = read_edf(edf, subject="s")
     assert [c.label for c in recording.channels] == ["C3-M2", "Abdo"]
     assert recording.notes == ["signal 'ECG' kept out: it has no samples"]
+
+
+def test_limits_beyond_measure(edf: Path):
+    for at, value in ((104, b"-1e300"), (128, b"1e-300")):
+        overwrite(edf, 256 + 3 * at, value)
+    recording = read_edf(edf, subject="s")
+    assert [c.label for c in recording.channels] == ["ECG", "Abdo"]
+    assert "'C3-M2' kept out: its physical and digital limits are beyond all" in recording.notes[0]
+
+
+def test_more_records_than_a_month_has_seconds(tmp_path: Path):
+    """A record of 8 bytes, 3 million of them: each would cost a look at its clock."""
+    path = tmp_path / "a.edf"
+    edfio.Edf([], annotations=[edfio.EdfAnnotation(0, 30, "Sleep stage W")]).write(path)
+    overwrite(path, 256 + SAMPLES_FIELD, b"4")
+    overwrite(overwrite(path, 236, b"3000000"), 244, b"0.1")
+    path.write_bytes(path.read_bytes()[:512] + b"+0\x14\x14\x00\x00\x00\x00" * 3_000_000)
+    refused(path, "3000000 data records of 8 bytes and 0.1 s: damaged header")
+
+
+def test_gaps_are_filled_within_reason(tmp_path: Path):
+    signals = [edfio.EdfSignal(np.arange(400.0), 100, label="C3", physical_dimension="uV")]
+    path = tmp_path / "a.edf"
+    room = [edfio.EdfAnnotation(0.5, None, "makes every list longer")]
+    edfio.Edf(signals, annotations=room, data_record_duration=1).write(path)
+    raw = path.read_bytes()
+    raw = raw[:192] + b"EDF+D" + raw[197:]
+    assert raw.count(b"+3\x14\x14\x00\x00\x00") == 1
+    path.write_bytes(raw.replace(b"+3\x14\x14\x00\x00\x00", b"+3600\x14\x14"))
+    (channel,) = read_edf(path, subject="s").channels
+    assert np.isnan(channel.samples).sum() == 100 * 3597
+    path.write_bytes(raw.replace(b"+3\x14\x14\x00\x00\x00\x00\x00\x00", b"+2600000\x14\x14"))
+    refused(path, "its pieces lie 722.2 h apart, too much to fill in for 1 signals")
+
+
+def test_an_annotation_of_a_year_is_damaged(tmp_path: Path):
+    path = tmp_path / "a.edf"
+    signals = [edfio.EdfSignal(np.arange(400.0), 100, label="C3", physical_dimension="uV")]
+    annotations = [edfio.EdfAnnotation(1, 30_000_000, "Arousal")]
+    edfio.Edf(signals, annotations=annotations, data_record_duration=1).write(path)
+    recording = read_edf(path, subject="s")
+    assert (recording.annotations, recording.notes) == ([], ["1 annotations could not be read"])
+
+
+def test_the_error_travels_between_processes():
+    error = pickle.loads(pickle.dumps(RecordingError("a.edf", "is empty")))
+    assert (str(error), error.path, error.cause) == ("a.edf: is empty", "a.edf", "is empty")
 
 
 def test_no_usable_channel(edf: Path):

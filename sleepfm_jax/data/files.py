@@ -1,0 +1,95 @@
+"""What every reader shares: its error, annotations, the limits of a sane recording, text files."""
+
+from __future__ import annotations
+
+import codecs
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+# A header that claims more is damaged: its clock would have us allocate years of signal.
+MAX_DAYS = 31
+# Nothing measures people outside of these; a header that says otherwise is damaged.
+MIN_SFREQ, MAX_SFREQ = 1e-3, 1e6
+# Samples that may be filled in between the pieces of a recording with gaps: 512 MiB of float32.
+MAX_GAP_SAMPLES = 2**27
+
+_MAX_TEXT_BYTES = 8_000_000  # a night scored by hand has some hundred kilobytes
+
+
+class RecordingError(ValueError):
+    """A file that is no readable recording; the message says which, why and what to do."""
+
+    def __init__(self, path: str | Path, cause: str):
+        super().__init__(f"{path}: {cause}")
+        self.path = str(path)
+        self.cause = cause
+
+    def __reduce__(self):  # an exception that crosses processes is made again from its arguments
+        return type(self), (self.path, self.cause)
+
+
+@dataclass
+class Annotation:
+    """A remark; seconds from the recording's start, duration 0.0 where none is given."""
+
+    onset: float
+    duration: float
+    text: str
+
+
+def read_head(path: Path, size: int) -> bytes:
+    """The first bytes of a file, which may be empty.
+
+    Raises:
+      RecordingError: the file is missing, a folder or not to be opened.
+    """
+    try:
+        if path.is_dir():
+            raise RecordingError(path, "is a folder, not a file")
+        with path.open("rb") as file:
+            return file.read(size)
+    except FileNotFoundError:
+        raise RecordingError(path, "no such file") from None
+    except (OSError, ValueError) as error:  # no permission, a name too long or with a zero in it
+        raise RecordingError(path, f"cannot be opened ({error})") from error
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file that must be there and hold something.
+
+    Raises:
+      RecordingError: the file is missing, a folder or empty.
+    """
+    if not read_head(path, 1):
+        raise RecordingError(path, "is empty (0 bytes); copy it again")
+    return path.stat().st_size
+
+
+def read_text(path: Path, what: str, limit: int = _MAX_TEXT_BYTES) -> str:
+    """The text of a small file: UTF-8 or UTF-16 with a byte order mark, else Latin-1.
+
+    Raises:
+      RecordingError: the file is missing, a folder, larger than `limit` bytes or not text.
+    """
+    raw = read_head(path, limit + 1)
+    if len(raw) > limit:
+        raise RecordingError(path, f"is larger than {limit / 1e6:g} MB: too large for a {what}")
+    if raw[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        text = raw.decode("utf-16", errors="replace")
+    else:
+        try:
+            text = raw.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            text = raw.decode("latin-1")
+    if "\x00" in text:
+        raise RecordingError(path, f"is not text, so it is no {what} of a kind known here")
+    return text
+
+
+def shift(start: datetime | None, seconds: float) -> datetime | None:
+    """`start` moved by some seconds; None stays None, and so does a moment out of the calendar."""
+    try:
+        return None if start is None else start + timedelta(seconds=seconds)
+    except OverflowError:
+        return None
