@@ -26,11 +26,18 @@ def pretraining() -> ConfigDict:
                 "mlp_dim": 2048,
                 "dropout": 0.3,
                 "max_tokens": 128,
-                "position_encoding": "fourier",  # or "none"
+                "position_encoding": "fourier",  # or "none", or the published "fourier_truncated"
                 "dtype": "float32",  # of the arithmetic; "bfloat16" on accelerators
+                # Quirks of the published code (README: where we differ, and why).
+                "single_channel_shortcut": False,
+                "mean_over_padding": False,
+                "padding_in_statistics": False,
+                "encode_absent": False,
             },
             "loss": "leave_one_out",  # or "pairwise"
             "log_scale": 0.0,  # where the learned log logit scale starts
+            "max_log_scale": 4.6052,  # a logit scale of 100
+            "batch_statistics": "joint",  # or "per_modality", as published
             "optimiser": {
                 "name": "adamw",  # or "adam", "sgd"
                 "learning_rate": 1e-3,
@@ -60,7 +67,7 @@ def pretraining() -> ConfigDict:
 def two_cores() -> ConfigDict:
     """Small enough to learn something in three minutes on two CPU cores, from clips of 30 s."""
     config = pretraining()
-    config.steps = 300
+    config.steps = 260
     config.batch_size = 32
     config.data.slots = {"bas": 3, "resp": 2, "ecg": 1, "emg": 1}
     config.data.num_threads = 2

@@ -30,7 +30,7 @@ from data_builders.shards import Source, UnitResult, WorkUnit
 from data_builders.subject_splits import SPLITS
 from sleepfm_jax import signals
 from sleepfm_jax.data.recording import Recording
-from sleepfm_jax.data.records import PREPROCESSING, TASKS, ClipSpec
+from sleepfm_jax.data.records import TASKS, ClipSpec, preprocessing
 
 
 class BuildError(ValueError):
@@ -65,6 +65,7 @@ class RecordsBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registrat
         sfreq, clip_seconds: of the clips; the dataset's own default when None.
         task: none, staging, classification or multilabel; found out when None.
         seed: of the split by subject.
+        resampling: polyphase or reference, see `sleepfm_jax.dsp.resample`.
         kwargs: what TFDS gives to any builder.
     """
 
@@ -86,6 +87,7 @@ class RecordsBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registrat
         clip_seconds: float | None = None,
         task: str | None = None,
         seed: int = 0,
+        resampling: str = "polyphase",
         **kwargs: Any,
     ):
         if task is not None and task not in TASKS:
@@ -93,7 +95,9 @@ class RecordsBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registrat
         self.source = None if source is None else Path(source)
         self.task, self.seed = task, seed
         try:
-            self.spec = ClipSpec(sfreq or self.SFREQ, clip_seconds or self.CLIP_SECONDS)
+            self.spec = ClipSpec(
+                sfreq or self.SFREQ, clip_seconds or self.CLIP_SECONDS, resampling=resampling
+            )
         except ValueError as error:
             raise BuildError(str(error)) from error
         kwargs.setdefault("file_format", "array_record")
@@ -105,6 +109,7 @@ class RecordsBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registrat
             "clip_seconds": clip_seconds,
             "task": task,
             "seed": seed,
+            "resampling": resampling,
         }
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -232,7 +237,7 @@ class RecordsBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registrat
             "clip_seconds": spec.clip_seconds,
             "task": spec.task,
             "classes": list(spec.classes),
-            "preprocessing": PREPROCESSING,
+            "preprocessing": preprocessing(spec.resampling),
             "seed": self.seed,
             **plan.metadata,
         }

@@ -172,8 +172,11 @@ def input_key(root: Path, split: str, sources: tuple[Source, ...], spec: ClipSpe
             if name and (root / name).is_file():
                 stat = (root / name).stat()
                 stats.append((name, stat.st_size, stat.st_mtime_ns))
+    # Without the default resampling, as before there was a choice: older records stay recognised.
+    default = ("resampling", "polyphase")
+    settings = tuple(value for item in vars(spec).items() if item != default for value in item[1:])
     # repr, not JSON: it tells NaN and 1.0 from 1, and needs no conversion of tuples.
-    parts = [split, [dataclasses.astuple(s) for s in sources], dataclasses.astuple(spec), stats]
+    parts = [split, [dataclasses.astuple(s) for s in sources], settings, stats]
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 

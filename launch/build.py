@@ -36,6 +36,13 @@ _CLIP_SECONDS = flags.DEFINE_float(
 _SFREQ = flags.DEFINE_float(
     "sfreq", None, "Hz that every channel is resampled to. [default: the dataset's own, 128]"
 )
+_RESAMPLING = flags.DEFINE_enum(
+    "resampling",
+    None,
+    ["polyphase", "reference"],
+    "How channels come to --sfreq. reference: as SleepFM's published code did, which lets aliases "
+    "through; only to feed an encoder that was trained on such records. [default: polyphase]",
+)
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the split by subject.")
 _TASK = flags.DEFINE_enum(
     "task",
@@ -76,6 +83,7 @@ def builder_options() -> dict[str, object]:
         "clip_seconds": _CLIP_SECONDS.value,
         "sfreq": _SFREQ.value,
         "task": _TASK.value,
+        "resampling": _RESAMPLING.value,
         "table": _TABLE.value,
         "sfreq_source": None if _SFREQ_SOURCE.value is None else int(_SFREQ_SOURCE.value),
     }

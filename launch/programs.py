@@ -20,11 +20,18 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
         from sleepfm_jax.checkpoint import CheckpointError
         from sleepfm_jax.data.pipeline import DatasetError
         from sleepfm_jax.experiment import ConfigError
+        from sleepfm_jax.interop import WeightsError
         from sleepfm_jax.train import TrainingStopped
 
         try:
             return main(argv)
-        except (CheckpointError, ConfigError, DatasetError, TrainingStopped) as error:
+        except (
+            CheckpointError,
+            ConfigError,
+            DatasetError,
+            TrainingStopped,
+            WeightsError,
+        ) as error:
             print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
             return 1
 

@@ -13,7 +13,8 @@ from sleepfm_jax.models.encoder import EncoderConfig
 from sleepfm_jax.tasks.contrastive import ContrastiveTask
 
 KEYS = {
-    "": "seed steps batch_size data encoder loss log_scale optimiser mesh sharding_rules "
+    "": "seed steps batch_size data encoder loss log_scale max_log_scale "
+    "batch_statistics optimiser mesh sharding_rules "
     "max_skipped_in_a_row log_every eval_every eval_clips test_clips candidates save_every keep",
     "data": "datasets slots num_threads prefetch",
     "data.slots": " ".join(signals.MODALITIES),
@@ -91,6 +92,8 @@ def make_task(config: Mapping[str, Any]) -> ContrastiveTask:
         slots=make_slots(config),
         loss=config["loss"],
         log_scale=config["log_scale"],
+        max_log_scale=config["max_log_scale"],
+        batch_statistics=config["batch_statistics"],
     )
 
 

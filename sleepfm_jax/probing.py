@@ -62,11 +62,13 @@ def load_encoder(folder: str | Path, step: int | None = None) -> FrozenEncoder:
 
     Raises:
       CheckpointError: the folder is none, or has no such step.
+      ConfigError: the run was made by a version with other keys.
     """
     checkpoints = open_existing(folder)
     step = checkpoints.latest() if step is None else step
     about = checkpoints.about(step)
     config = about["config"]
+    experiment.check_config(config)  # of another version of this package, perhaps
     task = experiment.make_task(config)
     tx = optim.optimiser(config["optimiser"], config["steps"])
     here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])

@@ -10,7 +10,7 @@ LAYERS = (  # each may import what is above it, and what shares its line
     ("signals channel_aliases dsp losses metrics",),
     ("data", "models", "optim sharding train_state checkpoint metric_writer"),
     ("tasks evaluators interop",),
-    ("experiment results report_figures report run_folder probing train",),
+    ("experiment results report_figures report run_folder probing conversion train",),
 )
 PLACE = {
     name: (rank, group)
@@ -33,9 +33,10 @@ ONLY_IN = {
     "flax.nnx": tuple(
         f"sleepfm_jax.{name}" for name in ("models", "tasks", "train_state", "interop")
     ),
-    "torch": (),
+    "torch": ("sleepfm_jax.interop.files",),
+    "safetensors": ("sleepfm_jax.interop.files",),
     "ml_collections": ("configs", "launch"),
-    "configs": ("configs",),
+    "configs": ("configs", "launch"),
     "launch": ("launch",),
     "data_builders": ("data_builders", "launch"),
 }

@@ -115,6 +115,108 @@ def test_resample_says_what_is_wrong(x: np.ndarray, sfreq: float, message: str):
         dsp.resample(x, sfreq, 128.0)
 
 
+# --- the published resampling ---------------------------------------------------------------------
+
+
+def gain(method: str, frequency: float, sfreq: float, target: float = 128.0) -> float:
+    """Amplitude at which a tone of amplitude 1 comes out, at its own place or at its alias's."""
+    seconds, edge = 30, round(8 * target)
+    tone = np.cos(2 * np.pi * frequency * np.arange(seconds * round(sfreq)) / sfreq)
+    y = dsp.resample(tone, sfreq, target, method, np.float64)[edge:-edge]
+    at = abs(frequency - target * round(frequency / target))
+    angle = 2 * np.pi * at * np.arange(edge, edge + len(y)) / target
+    if at == target / 2:  # only the cosine exists there
+        return abs((y * np.cos(angle)).mean())
+    waves = np.stack([np.cos(angle), np.sin(angle)], axis=1)  # [T, 2]
+    return float(np.linalg.norm(np.linalg.lstsq(waves, y)[0]))
+
+
+PASSED = (1, 10, 30, 50, 53.7, 60, 64)  # Hz, below or at the new Nyquist frequency
+STOPPED = (64.1, 70, 77, 90, 100)
+
+
+def test_the_default_keeps_what_the_reference_loses_and_stops_what_it_lets_through():
+    for sfreq in (256.0, 512.0):
+        ours, theirs = (
+            {f: gain(method, f, sfreq) for f in PASSED + STOPPED} for method in dsp.METHODS
+        )
+        for frequency in PASSED:
+            if frequency <= 0.84 * 64:
+                assert ours[frequency] == pytest.approx(1, abs=1e-3)
+        for frequency in STOPPED:
+            assert 20 * np.log10(ours[frequency]) < -60
+            assert theirs[frequency] > 100 * ours[frequency] or frequency == 100
+        assert theirs[10] == pytest.approx(1, abs=1e-3)
+        assert theirs[50] < 0.95
+        assert theirs[64] == pytest.approx(0.5, abs=1e-3)
+        assert theirs[70] > 0.2
+    # Half power twice over, as the recorded probe of the published filter: 0.5 and 0.072.
+    assert gain("reference", 77, 256.0) == pytest.approx(0.07, abs=5e-3)
+    assert gain("reference", 77, 512.0) == pytest.approx(0.157, abs=5e-3)
+    # Between samples it interpolates on a straight line, which costs a tenth at 30 Hz.
+    assert gain("reference", 30, 200.0) < 0.93 < 0.999 < gain("polyphase", 30, 200.0)
+
+
+def test_the_reference_is_filter_and_straight_lines():
+    rng = np.random.default_rng(0)
+    slow, fast = rng.normal(size=500), rng.normal(size=2000)
+    y = dsp.resample(slow, 50.0, 128.0, "reference", np.float64)  # upsampled: no filter
+    np.testing.assert_allclose(y, np.interp(np.arange(1280) / 128, np.arange(500) / 50, slow))
+    y = dsp.resample(fast, 200.0, 128.0, "reference", np.float64)
+    filtered = signal.filtfilt(*signal.butter(4, 64 / 100), fast)
+    expected = np.interp(np.arange(1280) / 128, np.arange(2000) / 200, filtered)
+    np.testing.assert_allclose(y, expected, atol=1e-12)
+    single = dsp.resample(fast.reshape(2, 1000), 200.0, 128.0, "reference")
+    assert (single.dtype, single.shape) == (np.float32, (2, 640))
+    np.testing.assert_array_equal(dsp.resample(slow, 50.0, 50.0, "reference", np.float64), slow)
+
+
+@pytest.mark.parametrize("sfreq", RATES)
+@pytest.mark.parametrize("samples", [1, 2, 7, 500])
+def test_length_of_the_reference(sfreq: float, samples: int):
+    """Rounded down, as published; it takes any length, and a constant stays."""
+    y = dsp.resample(np.ones((2, samples)), sfreq, 128.0, "reference")
+    assert y.shape == (2, max(1, int(samples / sfreq * 128.0)))
+    np.testing.assert_allclose(y, 1.0, atol=1e-6)
+
+
+def test_the_reference_at_a_very_high_rate():
+    y = dsp.resample(sine(3.0, 2e5, 4), 2e5, 128.0, "reference")
+    assert np.abs(y - sine(3.0, 128.0, 4))[128:-128].max() < 1e-3
+
+
+@pytest.mark.parametrize("sfreq", [100.0, 256.0, 199.99])
+def test_a_gap_stays_where_it_is_in_the_reference(sfreq: float):
+    x = sine(3.0, sfreq, 60)
+    start, stop = round(20 * sfreq), round(25 * sfreq)
+    gap = x.copy()
+    gap[start:stop] = np.nan
+    y, valid = dsp.resample_with_gaps(gap, sfreq, 128.0, "reference")
+    assert np.isfinite(y).all()
+    at = np.arange(len(y)) / 128.0
+    expected = (at <= (start - 1) / sfreq + 1e-9) | (at >= stop / sfreq - 1e-9)
+    assert np.sum(valid != expected) <= (0 if sfreq != 199.99 else 2)  # shared out, not 1 / 128 s
+    whole = dsp.resample(x, sfreq, 128.0, "reference")
+    far = (at < 19.5) | (at > 25.5)
+    np.testing.assert_allclose(y[far], whole[far], atol=1e-4)
+    nothing, valid = dsp.resample_with_gaps(np.full_like(x, np.nan), sfreq, 128.0, "reference")
+    assert len(nothing) == len(valid) == len(y) and not valid.any()
+
+
+def test_an_unknown_method_is_named():
+    for function in (dsp.resample, dsp.resample_with_gaps):
+        with pytest.raises(ValueError, match="polyphase, reference, not 'fourier'"):
+            function(np.ones(5), 100.0, 128.0, "fourier")
+
+
+def test_float64_on_request():
+    x = 1e6 + np.random.default_rng(0).normal(size=500)
+    fine, coarse = (dsp.resample(x, 256.0, 128.0, dtype=t) for t in (np.float64, np.float32))
+    assert (fine.dtype, coarse.dtype) == (np.float64, np.float32)
+    np.testing.assert_array_equal(fine.astype(np.float32), coarse)
+    np.testing.assert_array_equal(dsp.resample(x, 128.0, 128.0, dtype=np.float64), x)
+
+
 # --- gaps -----------------------------------------------------------------------------------------
 
 

@@ -22,12 +22,26 @@ TASKS = ("none", "staging", "classification", "multilabel")
 MIN_CLIP_SECONDS = 1.0
 """A remainder shorter than this is no clip: it does not hold one patch of any configuration."""
 
-PREPROCESSING = (
-    "per channel: polyphase resampling from the native rate to sfreq, z-score over the whole "
-    "recording (mean and sd kept, gaps left out), int16 per clip and channel; "
-    "physical = (signals * scale) * sd + mean, in units"
-)
-"""What was done to the samples, in words; stored with every dataset."""
+_RESAMPLING = {
+    "polyphase": "polyphase resampling from the native rate to sfreq",
+    "reference": (
+        "where the native rate is above sfreq a 4th-order Butterworth low-pass at sfreq / 2, "
+        "forwards and backwards, then linear interpolation to sfreq (the published resampling)"
+    ),
+}
+
+
+def preprocessing(resampling: str) -> str:
+    """What is done to the samples, in words; stored with every dataset."""
+    return (
+        f"per channel: {_RESAMPLING[resampling]}, z-score over the whole "
+        "recording (mean and sd kept, gaps left out), int16 per clip and channel; "
+        "physical = (signals * scale) * sd + mean, in units"
+    )
+
+
+PREPROCESSING = preprocessing("polyphase")
+"""What is done to the samples unless something else is asked for."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,12 +53,14 @@ class ClipSpec:
         clip_seconds: length of a clip.
         task: what the labels are for, one of `TASKS`.
         classes: class names in label order (K of them); () when there are no labels.
+        resampling: how channels come to sfreq, one of `dsp.METHODS`.
     """
 
     sfreq: float = 128.0
     clip_seconds: float = 300.0
     task: str = "none"
     classes: tuple[str, ...] = ()
+    resampling: str = "polyphase"
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.sfreq) and self.sfreq > 0):
@@ -61,6 +77,10 @@ class ClipSpec:
             )
         if self.task not in TASKS:
             raise ValueError(f"task must be one of {', '.join(TASKS)}, not {self.task!r}")
+        if self.resampling not in dsp.METHODS:
+            raise ValueError(
+                f"resampling must be one of {', '.join(dsp.METHODS)}, not {self.resampling!r}"
+            )
 
     @property
     def clip_samples(self) -> int:
@@ -175,7 +195,7 @@ def standardise(recording: Recording, spec: ClipSpec) -> tuple[np.ndarray, ...]:
     mean = np.zeros(len(channels), np.float32)
     sd = np.zeros(len(channels), np.float32)
     for i, channel in enumerate(channels):
-        y, ok = dsp.resample_with_gaps(channel.samples, channel.sfreq, spec.sfreq)
+        y, ok = dsp.resample_with_gaps(channel.samples, channel.sfreq, spec.sfreq, spec.resampling)
         n = min(total, len(y))  # rates of a fraction of a Hz end a sample early or late
         y, ok = y[:n], ok[:n]
         if not ok.any():

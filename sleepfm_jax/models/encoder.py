@@ -19,13 +19,25 @@ from sleepfm_jax.models.positions import ElectrodePositions, sinusoids
 from sleepfm_jax.models.tokenizer import Tokenizer
 from sleepfm_jax.models.transformer import TransformerLayer, layer_norm
 
-POSITION_ENCODINGS = ("none", "fourier")
+POSITION_ENCODINGS = ("none", "fourier", "fourier_truncated")
 DTYPES = ("float32", "bfloat16")
 
 
 @dataclasses.dataclass(frozen=True)
 class EncoderConfig:
-    """Sizes of the encoder; the defaults are the released SleepFM's (4.8 M parameters)."""
+    """Sizes of the encoder; the defaults are the released SleepFM's (4.8 M parameters).
+
+    The last four attributes, and `position_encoding="fourier_truncated"`, are quirks of the
+    published code, for weights that were trained with them; each is off by default.
+
+    Attributes:
+      single_channel_shortcut: a modality with one channel slot goes past the channel pooling, so
+        that an embedding depends on how many channels others in its batch have.
+      mean_over_padding: padded channels enter the mean of the channel pooling (transfer paper).
+      padding_in_statistics: padded channels enter the batch statistics in training.
+      encode_absent: a modality without one valid channel gets an embedding of zeros' tokens,
+        instead of zeros.
+    """
 
     patch_samples: int = 640
     width: int = 128
@@ -37,6 +49,10 @@ class EncoderConfig:
     max_tokens: int = 128
     position_encoding: str = "fourier"
     dtype: str = "float32"  # of the arithmetic; parameters are always float32
+    single_channel_shortcut: bool = False
+    mean_over_padding: bool = False
+    padding_in_statistics: bool = False
+    encode_absent: bool = False
 
     def __post_init__(self):
         if self.position_encoding not in POSITION_ENCODINGS:
@@ -56,14 +72,15 @@ class Encoder(nnx.Module):
         width, dropout, mlp_dim = config.width, config.dropout, config.mlp_dim
         self.tokenizer = Tokenizer(config.patch_samples, width, dtype=dtype, rngs=rngs)
         if config.position_encoding != "none":
-            self.electrodes = ElectrodePositions(width, dtype=dtype, rngs=rngs)
+            truncated = config.position_encoding == "fourier_truncated"
+            self.electrodes = ElectrodePositions(width, truncated=truncated, dtype=dtype, rngs=rngs)
 
-        def pooling():
+        def pooling(**switches):
             return AttentionPooling(
-                width, config.pooling_heads, mlp_dim, dropout, dtype=dtype, rngs=rngs
+                width, config.pooling_heads, mlp_dim, dropout, dtype=dtype, rngs=rngs, **switches
             )
 
-        self.channel_pooling = pooling()
+        self.channel_pooling = pooling(mean_over_padding=config.mean_over_padding)
         self.norm = layer_norm(width, dtype, rngs)
         self.layers = nnx.List(
             TransformerLayer(
@@ -95,12 +112,23 @@ class Encoder(nnx.Module):
           clip [B, D] and tokens [B, S, D].
 
         Raises:
-          ValueError: T is no whole number of patches, or more patches than `max_tokens`.
+          ValueError: T is no whole number of patches, or more patches than `max_tokens`; a mask
+            or positions of another shape.
         """
         b, c, t = x.shape
+        if channel_mask is not None and channel_mask.shape[:2] != (b, c):
+            raise ValueError(
+                f"channel_mask {channel_mask.shape} does not fit x [B, C, T] {x.shape}"
+            )
+        if positions is not None and positions.shape not in ((c, 3), (b, c, 3)):
+            raise ValueError(f"positions {positions.shape} do not fit x [B, C, T] {x.shape}")
         mask = self.full_mask(channel_mask, (b, c, t // self.config.patch_samples))
         tokens = self.tokenize(x, mask, positions, train=dropout is not None)
-        pooled, token_mask = self.pool_channels(tokens, mask, dropout=dropout)
+        # Without a mask the published code takes no shortcut either.
+        shortcut = self.config.single_channel_shortcut and channel_mask is not None
+        pooled, token_mask = self.pool_channels(tokens, mask, shortcut=shortcut, dropout=dropout)
+        if self.config.encode_absent:
+            token_mask = jnp.ones_like(token_mask)
         return self.contextualise(pooled[:, 0], token_mask[:, 0], dropout=dropout)
 
     @staticmethod
@@ -120,6 +148,9 @@ class Encoder(nnx.Module):
         train: bool = False,
     ) -> jax.Array:
         """x [B, C, T], mask [B, C, S], positions → tokens [B, C, S, D] with electrode positions."""
+        # What the published code makes of padded channels matters where it lets them in.
+        if (train and self.config.padding_in_statistics) or self.config.mean_over_padding:
+            mask = jnp.ones_like(mask)
         tokens = self.tokenizer(x, mask, train)
         if positions is not None and self.config.position_encoding != "none":
             positions = jnp.broadcast_to(positions, (*x.shape[:2], 3))
@@ -132,6 +163,7 @@ class Encoder(nnx.Module):
         mask: jax.Array,
         sizes: tuple[int, ...] | None = None,
         *,
+        shortcut: bool = False,
         dropout: DropoutStream | None = None,
     ) -> tuple[jax.Array, jax.Array]:
         """Channels of each modality → one token a patch.
@@ -140,6 +172,7 @@ class Encoder(nnx.Module):
           tokens: [B, C, S, D].
           mask: bool [B, C, S].
           sizes: channels of each of G modalities, laid out one after the other; None: one.
+          shortcut: a modality of one channel goes past the pooling.
 
         Returns:
           pooled [B, G, S, D] and token mask [B, G, S].
@@ -148,7 +181,9 @@ class Encoder(nnx.Module):
         sizes = sizes or (c,)
         by_patch = tokens.swapaxes(1, 2).reshape(b * s, c, d)  # [B*S, C, D]
         by_patch_mask = mask.swapaxes(1, 2).reshape(b * s, c)
-        pooled = self.channel_pooling(by_patch, by_patch_mask, dropout, sizes=sizes)  # [B*S, G, D]
+        pooled = self.channel_pooling(
+            by_patch, by_patch_mask, dropout, sizes=sizes, shortcut=shortcut
+        )  # [B*S, G, D]
         pooled = pooled.reshape(b, s, len(sizes), d).swapaxes(1, 2)  # [B, G, S, D]
         ends = np.cumsum(sizes)
         token_mask = jnp.stack([mask[:, e - n : e].any(1) for e, n in zip(ends, sizes)], 1)

@@ -14,12 +14,26 @@ from sleepfm_jax.models.transformer import TransformerLayer
 class AttentionPooling(nnx.Module):
     """Pools the second axis of [N, L, D]; used over channels and over time.
 
-    A single valid entry goes through the layer like any other (the reference returns the plain mean
-    for L = 1, so that an embedding there depends on how its batch was padded), and padded entries
-    are left out of the mean.
+    A single entry goes through the layer like any other, and padded entries are left out of the
+    mean. The published code does neither, hence the two switches.
+
+    Args:
+      mean_over_padding: the transfer paper's pooling; padded entries are no keys, but what the
+        layer makes of them enters the mean.
     """
 
-    def __init__(self, width: int, heads: int, mlp_dim: int, dropout: float, *, dtype, rngs):
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        mlp_dim: int,
+        dropout: float,
+        *,
+        mean_over_padding: bool = False,
+        dtype,
+        rngs,
+    ):
+        self.mean_over_padding = mean_over_padding
         self.layer = TransformerLayer(
             width, heads, mlp_dim, dropout, pre_norm=False, dtype=dtype, rngs=rngs
         )
@@ -31,6 +45,7 @@ class AttentionPooling(nnx.Module):
         dropout: DropoutStream | None = None,
         *,
         sizes: tuple[int, ...] | None = None,
+        shortcut: bool = False,
     ) -> jax.Array:
         """Pool each group of entries on its own, all groups in one call of the layer.
 
@@ -40,6 +55,8 @@ class AttentionPooling(nnx.Module):
           dropout: the coins, in training; None in evaluation.
           sizes: lengths of G consecutive groups, summing to L; an entry attends to its own group
             only. None: one group.
+          shortcut: a group of one entry is returned as it came, past the layer and its mask (both
+            published systems).
 
         Returns:
           [N, G, D]; 0 where a group holds nothing valid.
@@ -47,6 +64,12 @@ class AttentionPooling(nnx.Module):
         sizes = sizes or (x.shape[1],)
         member = np.repeat(np.eye(len(sizes), dtype=bool), sizes, axis=1)  # [G, L]
         same_group = member.T @ member  # [L, L]
-        x = self.layer(x, mask[:, None, :] & same_group, dropout)
-        weight = (mask[:, None, :] & member).astype(x.dtype)  # [N, G, L]
-        return jnp.einsum("ngl,nld->ngd", weight, x) / jnp.maximum(weight.sum(-1), 1)[..., None]
+        y = self.layer(x, mask[:, None, :] & same_group, dropout)
+        counted = jnp.ones_like(mask) if self.mean_over_padding else mask
+        weight = (counted[:, None, :] & member).astype(x.dtype)  # [N, G, L]
+        pooled = jnp.einsum("ngl,nld->ngd", weight, y) / jnp.maximum(weight.sum(-1), 1)[..., None]
+        if shortcut and 1 in sizes:
+            single = np.array(sizes) == 1
+            first = np.cumsum(sizes) - np.array(sizes)
+            pooled = jnp.where(single[:, None], x[:, first], pooled)
+        return pooled

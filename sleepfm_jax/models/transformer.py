@@ -33,16 +33,25 @@ class SelfAttention(nnx.Module):
         self.dropout = Dropout(dropout)
 
     def __call__(self, x: jax.Array, mask: jax.Array, dropout: DropoutStream | None) -> jax.Array:
-        """x [N, L, D]; mask True = valid: [N, L] keys, or [N, L, L] query, key → [N, L, D]."""
+        """x [N, L, D]; mask True = valid: [N, L] keys, or [N, L, L] query, key → [N, L, D].
+
+        A mask of floats is added to the scores instead (PyTorch's rule, which a published model
+        met by accident: see `models.staging`).
+        """
         n, length, d = x.shape
         if mask.ndim == 2:
             mask = mask[:, None, :]
         qkv = self.qkv(x).reshape(n, length, 3, self.heads, d // self.heads)  # [N, L, 3, H, D/H]
         q, k, v = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]
         scores = jnp.einsum("nqhd,nkhd->nhqk", q, k) / (d // self.heads) ** 0.5
-        # A finite floor: a row without one valid key stays finite, and is masked by the caller.
-        scores = jnp.where(mask[:, None], scores.astype(jnp.float32), -1e30)
-        weights = self.dropout(jax.nn.softmax(scores, axis=-1).astype(v.dtype), dropout)
+        scores, mask = scores.astype(jnp.float32), mask[:, None]
+        if mask.dtype == bool:
+            # A finite floor, so that a query without one valid key stays finite; it gets zeros.
+            weights = jax.nn.softmax(jnp.where(mask, scores, -1e30), axis=-1)
+            weights = jnp.where(mask, weights, 0)
+        else:
+            weights = jax.nn.softmax(scores + mask, axis=-1)
+        weights = self.dropout(weights.astype(v.dtype), dropout)
         mixed = jnp.einsum("nhqk,nkhd->nqhd", weights, v).reshape(n, length, d)
         return self.out(mixed)
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from sleepfm_jax import losses
@@ -15,7 +16,7 @@ from sleepfm_jax.models.dropout import DropoutStream
 from sleepfm_jax.models.encoder import Encoder, EncoderConfig
 
 LOSSES = {"leave_one_out": losses.leave_one_out, "pairwise": losses.pairwise}
-MAX_LOG_SCALE = 4.6052  # logit scale 100, as in CLIP; the published code only clamps below, at 1
+BATCH_STATISTICS = ("joint", "per_modality")
 
 
 class ContrastiveModel(nnx.Module):
@@ -35,14 +36,25 @@ class ContrastiveTask:
       slots: channels of each modality in a batch, in the batch's order.
       loss: "leave_one_out" or "pairwise".
       log_scale: where the learned log logit scale starts (published: 0).
+      max_log_scale: it is kept between 0 and this (4.6052: a logit scale of 100, as in CLIP;
+        published: no limit above).
+      batch_statistics: "joint": one call of the tokenizer for all channels, so that training
+        normalises as evaluation will; "per_modality": a call for each modality, as published,
+        normalised by its own statistics, while evaluation uses a blend of all four.
     """
 
     encoder: EncoderConfig
     slots: tuple[tuple[str, int], ...]
     loss: str = "leave_one_out"
     log_scale: float = 0.0
+    max_log_scale: float = 4.6052
+    batch_statistics: str = "joint"
 
     def __post_init__(self):
+        if self.batch_statistics not in BATCH_STATISTICS:
+            raise ValueError(
+                f"batch_statistics {self.batch_statistics!r} is not one of {BATCH_STATISTICS}"
+            )
         if self.loss not in LOSSES:
             raise ValueError(f"loss {self.loss!r} is not one of {sorted(LOSSES)}")
         if len(self.slots) < 2:
@@ -93,8 +105,8 @@ class ContrastiveTask:
         return {"clip": clip, "tokens": tokens, "presence": presence, "token_mask": token_mask}
 
     def project(self, params: dict) -> dict:
-        """After each update: the logit scale stays between 1 and 100."""
-        return params | {"log_scale": jnp.clip(params["log_scale"], 0.0, MAX_LOG_SCALE)}
+        """After each update: the log logit scale stays between 0 and its limit."""
+        return params | {"log_scale": jnp.clip(params["log_scale"], 0.0, self.max_log_scale)}
 
     def _merge(self, params, batch_stats) -> ContrastiveModel:
         return nnx.merge(self._graph, nnx.State(params), nnx.State(batch_stats))
@@ -103,15 +115,28 @@ class ContrastiveTask:
         dropout = None if key is None else DropoutStream(key)
         encoder, mask = model.encoder, batch["mask"]  # [B, C, S]
         x = batch["signals"].astype(jnp.float32) * batch["scale"][..., None]  # [B, C, T]
-        # All channels of all modalities in one call: the batch statistics are the ones that
-        # evaluation will use (the reference normalises each modality by its own in training and by
-        # a blend of all afterwards), and no modality waits for another.
-        tokens = encoder.tokenize(x, mask, batch["positions"], train=dropout is not None)
         sizes = tuple(count for _, count in self.slots)
-        pooled, token_mask = encoder.pool_channels(tokens, mask, sizes, dropout=dropout)
+        train = dropout is not None
+        if self.batch_statistics == "joint" or not train:
+            tokens = encoder.tokenize(x, mask, batch["positions"], train=train)
+        else:
+            ends = np.cumsum(sizes)
+            parts = [slice(end - size, end) for end, size in zip(ends, sizes)]
+            tokens = jnp.concatenate(
+                [
+                    encoder.tokenize(x[:, c], mask[:, c], batch["positions"][:, c], train=True)
+                    for c in parts
+                ],
+                axis=1,
+            )
+        shortcut = self.encoder.single_channel_shortcut
+        pooled, token_mask = encoder.pool_channels(
+            tokens, mask, sizes, shortcut=shortcut, dropout=dropout
+        )
         b, m, s, _ = pooled.shape  # [B, M, S, D]: the batch stays the leading, sharded axis
+        seen = jnp.ones_like(token_mask) if self.encoder.encode_absent else token_mask
         clip, tokens = encoder.contextualise(
-            pooled.reshape(b * m, s, -1), token_mask.reshape(b * m, s), dropout=dropout
+            pooled.reshape(b * m, s, -1), seen.reshape(b * m, s), dropout=dropout
         )
         clip = clip.reshape(b, m, -1).swapaxes(0, 1)  # [M, B, D]
         tokens = tokens.reshape(b, m, s, -1).swapaxes(0, 1)  # [M, B, S, D]

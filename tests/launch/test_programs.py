@@ -49,6 +49,18 @@ def run(*command, code=0, timeout=300):
     return out, err
 
 
+def run_together(commands):
+    """Commands side by side, all of which must succeed: most of each is compilation on one core."""
+    processes = [start(*command, stderr=subprocess.STDOUT) for command in commands]
+    try:
+        for process in processes:
+            out, _ = process.communicate(timeout=300)
+            assert process.returncode == 0, out[-5000:]
+    finally:
+        for process in processes:
+            process.kill()
+
+
 def module(name, *flags):
     return [sys.executable, "-m", f"launch.{name}", *flags]
 
@@ -169,11 +181,16 @@ def by_layout(tiny_data_dir, tmp_path_factory):
     flags = ["--config.steps=10", "--config.save_every=5", "--config.eval_every=100"]
     # The same programs for any number of steps, so that they are compiled once.
     flags += ["--config.optimiser.warmup_steps=1", "--config.optimiser.schedule=constant"]
-    workdirs = {}
-    for hosts, devices in ((2, 4), (1, 8), (1, 1)):
-        workdir = tmp_path_factory.mktemp(f"hosts_{hosts}_{devices}_")
-        run(*LOCAL_HOSTS, hosts, devices, *pretrain(tiny_data_dir, workdir, *flags))
-        workdirs[hosts, devices] = workdir
+    layouts = (2, 4), (1, 8), (1, 1)
+    workdirs = {
+        layout: tmp_path_factory.mktemp("hosts_{}_{}_".format(*layout)) for layout in layouts
+    }
+    commands = [
+        [*LOCAL_HOSTS, *layout, *pretrain(tiny_data_dir, workdir, *flags)]
+        for layout, workdir in workdirs.items()
+    ]
+    run_together(commands[1:])
+    run(*commands[0])
     return workdirs, flags
 
 
@@ -210,11 +227,14 @@ def test_the_number_of_hosts_and_devices_changes_nothing(by_layout):
 @pytest.mark.slow
 def test_a_checkpoint_of_one_layout_is_restored_by_another(by_layout, tiny_data_dir, tmp_path):
     workdirs, flags = by_layout
+    commands = {}
     for saved, resumed in (((2, 4), (1, 1)), ((1, 1), (2, 4))):
         workdir = tmp_path / f"{saved[0]}_{saved[1]}"
         shutil.copytree(workdirs[saved], workdir)
         shutil.rmtree(workdir / "checkpoints" / "10")
-        run(*LOCAL_HOSTS, *resumed, *pretrain(tiny_data_dir, workdir, *flags))
+        commands[workdir] = [*LOCAL_HOSTS, *resumed, *pretrain(tiny_data_dir, workdir, *flags)]
+    run_together(commands.values())
+    for workdir in commands:
         found = lines(workdir)
         assert sorted(found) == list(range(1, 11))
         assert_like(found, lines(workdirs[1, 1]))

@@ -1,0 +1,93 @@
+"""Weights between PyTorch files and checkpoints of ours, either way and back bit-identically.
+
+A published file becomes the checkpoint of a run, which launch.probe takes:
+
+  python -m launch.convert --from=best.pt --to=RUN
+  python -m launch.probe --checkpoint=RUN --dataset=eegmat --data_dir=DATA --workdir=RUN
+
+A run's encoder becomes a file under PyTorch's names, for PyTorch or for others:
+
+  python -m launch.convert --from=RUN --to=encoder.safetensors
+  python -m launch.convert --from=RUN --to=encoder.pt
+
+Files are .safetensors, or .pt, .pth, .ckpt and .bin, which need PyTorch (pip install
+'sleepfm-jax[torch]') and are opened as weights only: a file with code in it is refused. Exit code 0
+means that --to is there.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from absl import app, flags
+
+from launch import programs
+
+_FROM = flags.DEFINE_string("from", None, "A file of weights, or the workdir of a run.")
+_TO = flags.DEFINE_string("to", None, "A file of weights, or a new folder for a checkpoint.")
+_KIND = flags.DEFINE_string(
+    "kind",
+    None,
+    "set_transformer, set_transformer_pe, linear_head, resblocks_head, staging_lstm or cox_lstm. "
+    "[default: what the file says, or its names tell]",
+)
+_HEADS = flags.DEFINE_integer("heads", None, "Attention heads. [default: the published number]")
+_POOLING_HEADS = flags.DEFINE_integer("pooling_heads", None, "Heads of the poolings. [likewise]")
+_FAITHFUL = flags.DEFINE_bool(
+    "faithful", False, "With the quirks of the published code (README: where we differ, and why)."
+)
+_TRAINED_SFREQ = flags.DEFINE_float("trained_sfreq", 128.0, "Hz of what the model was trained on.")
+_TRAINED_RESAMPLING = flags.DEFINE_enum(
+    "trained_resampling",
+    "reference",
+    ["reference", "polyphase"],
+    "Preprocessing that a published encoder is declared to expect: the published one, or ours. "
+    "launch.probe takes datasets that were built the same way.",
+)
+_STEP = flags.DEFINE_integer("step", None, "Which checkpoint of a run. [default: the newest]")
+
+
+def main(argv: list[str]) -> int:
+    """See the module's docstring."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected argument {argv[1]!r}: flags begin with --")
+    from configs import sleepfm
+    from sleepfm_jax import conversion
+    from sleepfm_jax.data.records import preprocessing
+    from sleepfm_jax.interop import files, from_torch
+
+    source, target = Path(_FROM.value), Path(_TO.value)
+    if source.is_dir():
+        named, about = conversion.load_named(source, _STEP.value)
+    else:
+        named, about = files.read_weights(source)
+    kind = _KIND.value or about.get("kind") or conversion.guess_kind(named)
+    options = about.get("options", {}) if kind == about.get("kind") else {}
+    given = {"heads": _HEADS.value, "pooling_heads": _POOLING_HEADS.value}
+    options |= {name: value for name, value in given.items() if value is not None}
+    model = from_torch(kind, named, faithful=_FAITHFUL.value, **options)
+    if target.suffix in files.SUFFIXES:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        said = {"kind": kind, "options": model.options}
+        if "log_scale" in about:
+            said["log_scale"] = about["log_scale"]
+        files.write_weights(target, named, said)
+    else:
+        conversion.save_model(
+            target,
+            model,
+            config=sleepfm.get_config("reference").to_dict(),
+            preprocessing={
+                "sfreq": _TRAINED_SFREQ.value,
+                "preprocessing": preprocessing(_TRAINED_RESAMPLING.value),
+            },
+            log_scale=about.get("log_scale"),
+        )
+    size = sum(value.size for value in named.values())
+    print(f"{kind}, {len(named)} entries, {size:,} numbers: {source} -> {target}")
+    return 0
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["from", "to"])
+    programs.run(main)

@@ -1,0 +1,6 @@
+"""Weights of the published PyTorch models in, and ours out."""
+
+from sleepfm_jax.interop.kinds import KINDS, WeightsError
+from sleepfm_jax.interop.reference import ReferenceModel, from_torch, to_torch
+
+__all__ = ["KINDS", "ReferenceModel", "WeightsError", "from_torch", "to_torch"]
