@@ -2,29 +2,66 @@
 
 from __future__ import annotations
 
-import json
 import os
+import re
 from collections import Counter
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from data_builders import storage
+from data_builders.shards import UnitResult
 from sleepfm_jax import signals
+from sleepfm_jax.data import build_reports
+from sleepfm_jax.data.build_reports import FILENAME
 
-FILENAME = "build_report.json"
-_ENTRY = ("path", "status", "reason", "subject", "split", "channels", "clips", "notes")
+_ENTRY = ("path", "status", "reason", "subject", "split", "channels", "clips", "hours", "notes")
+_KEPT_OUT = re.compile(r"signal (.+) kept out: ")
+FAULTS = ("flat", "empty", "clipped", "gaps")
 
 
-def assemble(reports: list[dict[str, Any]], spec: dict[str, Any]) -> dict[str, Any]:
+def faults(channel: dict[str, Any]) -> list[str]:
+    """What is wrong with a channel of the report: some of `FAULTS`.
+
+    flat: no spread over the recording; empty: no valid sample; clipped: often at the limit of its
+    converter; gaps: some samples missing (NaN in the file, pauses). Models do not see the samples
+    of a flat or empty channel or of a gap.
+    """
+    notes = channel["notes"]
+    flat = any(note.startswith(("flat", "no spread")) for note in notes)
+    empty = any(note.startswith("no valid sample") for note in notes)
+    clipped = any(note.startswith("clipped") for note in notes)
+    gaps = channel["valid"] < 1 and not flat and not empty
+    return [name for name, found in zip(FAULTS, (flat, empty, clipped, gaps)) if found]
+
+
+def kept_out(report: dict[str, Any]) -> list[str]:
+    """The notes on signals of a recording that could not become channels."""
+    return [note for note in report["notes"] if _KEPT_OUT.match(note)]
+
+
+def channel_lists(recordings: Iterable[dict[str, Any]]) -> Iterator[tuple[list, int]]:
+    """Each list of channels that recordings share, and how many share it."""
+    found: dict[int, tuple[list, int]] = {}
+    for recording in recordings:
+        channels = recording["channels"]
+        found[id(channels)] = channels, found.get(id(channels), (channels, 0))[1] + 1
+    yield from found.values()
+
+
+def assemble(
+    reports: list[dict[str, Any]], spec: dict[str, Any], results: Sequence[UnitResult]
+) -> dict[str, Any]:
     """The report of a whole build.
 
     Args:
-        reports: one a recording, from `data_builders.shards`, with `hours` and `labels` on top.
+        reports: one a recording, from `data_builders.shards`, with `labels` on top.
         spec: what was asked for.
+        results: of all work units, in the order of the shards.
 
     Returns:
-        {"recordings": [...], "totals": {...}, "spec": spec}. In the totals, channels are counted
-        over recordings, labels over sleep_epochs (stages) or clips (classes), `hours` are recorded
-        hours.
+        {"recordings": [...], "totals": {...}, "shards": [...], "spec": spec}. In the totals,
+        channels are counted over recordings, labels over sleep_epochs (stages) or clips (classes),
+        `hours` are recorded hours.
     """
     built = [r for r in reports if r["status"] == "built"]
     labels: Counter[str] = Counter()
@@ -38,7 +75,10 @@ def assemble(reports: list[dict[str, Any]], spec: dict[str, Any]) -> dict[str, A
         }
         for split in dict.fromkeys(r["split"] for r in built)
     }
-    modalities = Counter(c["modality"] for r in built for c in r["channels"])
+    modalities: Counter[str] = Counter()
+    for channels, count in channel_lists(built):
+        for channel in channels:
+            modalities[channel["modality"]] += count
     totals = {
         "recordings": len(reports),
         "built": len(built),
@@ -51,14 +91,46 @@ def assemble(reports: list[dict[str, Any]], spec: dict[str, Any]) -> dict[str, A
         },
         "splits": splits,
         "labels": {name: labels[name] for name in dict.fromkeys(order) if name in labels},
+        "signals": _signal_totals(built),
+        "quarantine_reasons": dict(
+            Counter(_kind(r["reason"]) for r in reports if r["status"] != "built").most_common()
+        ),
     }
     recordings = [{key: report[key] for key in _ENTRY} for report in reports]
-    return {"recordings": recordings, "totals": totals, "spec": spec}
+    written = [
+        {"split": r.split, "clips": r.length, "bytes": r.num_bytes, "sha256": r.sha256}
+        for r in results
+        if r.length
+    ]
+    return {"recordings": recordings, "totals": totals, "shards": written, "spec": spec}
+
+
+def _signal_totals(built: list[dict[str, Any]]) -> dict[str, int]:
+    """Signals of the files that were built: how many there were, and what became of them."""
+    out = sum(len(kept_out(r)) for r in built)
+    found: Counter[str] = Counter()
+    for channels, count in channel_lists(built):
+        found["channels"] += count * len(channels)
+        for channel in channels:
+            found[signals.OTHER] += count * (channel["modality"] == signals.OTHER)
+            for fault in faults(channel):
+                found[fault] += count
+    return {
+        "in the files": found["channels"] + out,
+        "kept out": out,
+        "of no known modality": found[signals.OTHER],
+        **{fault: found[fault] for fault in FAULTS},
+    }
+
+
+def _kind(reason: str) -> str:
+    """A reason without what is particular to one file: numbers and quoted names."""
+    return re.sub(r"'[^']*'|\"[^\"]*\"|b'[^']*'", "'…'", re.sub(r"\d[\d.,]*", "N", reason))[:200]
 
 
 def load(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """The report of the dataset in `folder`."""
-    return json.loads((Path(folder) / FILENAME).read_text(encoding="utf-8"))
+    return build_reports.load(storage.as_path(folder))
 
 
 def summary(report: dict[str, Any], where: str) -> str:
@@ -93,7 +165,7 @@ def summary(report: dict[str, Any], where: str) -> str:
         lines.append(f"  task {spec['task']}: {counts} ({counted})")
     modalities = ", ".join(f"{m} {n}" for m, n in totals["channels_by_modality"].items())
     lines += [f"  channels by modality: {modalities}", f"Records: {where}"]
-    lines.append(f"Report:  {where}/{FILENAME}")
+    lines.append(f"Report:  {where}/{FILENAME}, and build_report.html to look at")
     return "\n".join(lines)
 
 

@@ -1,30 +1,31 @@
 """One work unit: a few recordings of one split → one ArrayRecord shard and its report.
 
 `build_unit` is a pure function of its `WorkUnit`: it reads the recordings, writes one file and
-returns names, lengths and reports. So an engine may call it in this process, map it over a pool of
-processes or hand it to a cluster; samples never travel.
+returns names, lengths, hashes and reports. So `runners` may call it in this process, map it over a
+pool of processes or hand it to a cluster; samples never travel.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
 import inspect
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import tensorflow_datasets as tfds
+import threadpoolctl
 from array_record.python.array_record_module import ArrayRecordWriter
-from tensorflow_datasets.core import example_serializer
 
-from sleepfm_jax import channel_aliases, dsp, signals
-from sleepfm_jax.data import edf, hypnogram, records
-from sleepfm_jax.data import recording as recording_lib
+from data_builders import record_features, storage
+from sleepfm_jax import dsp, signals
+from sleepfm_jax.data import records
 from sleepfm_jax.data.recording import Recording, RecordingError
 from sleepfm_jax.data.records import ClipSpec
 
@@ -80,103 +81,39 @@ class UnitResult:
     shard: str | None
     length: int
     num_bytes: int
-    reports: list[dict[str, Any]]  # one a recording: its build_report.json entry, hours, labels
+    sha256: str  # of the shard
+    reports: list[dict[str, Any]]  # one a recording: its build_report.json entry and labels
     reused: bool = False
-
-
-def features() -> tfds.features.FeaturesDict:
-    """The TFDS features of a record; see `sleepfm_jax.data.records.Record` for axes and units."""
-    f = tfds.features
-    texts = functools.partial(f.Sequence, f.Text())
-
-    def vector(doc: str) -> f.Tensor:
-        return f.Tensor(shape=(None,), dtype=np.float32, doc=doc)
-
-    return f.FeaturesDict(
-        {
-            # BYTES: otherwise int16 is stored as varint int64, twice the size and slow.
-            "signals": f.Tensor(
-                shape=(None, None),
-                dtype=np.int16,
-                encoding=f.Encoding.BYTES,
-                doc="[channel, sample]; physical = (signals * scale) * sd + mean, in units",
-            ),
-            "scale": vector("[channel] z-scores per integer step, of this clip"),
-            "mean": vector("[channel] of the recording, in units"),
-            "sd": vector("[channel] of the recording, in units; 0 for a flat channel"),
-            "channel_labels": texts(doc="[channel] as in the file"),
-            "channel_names": texts(doc="[channel] as the field writes them"),
-            "units": texts(doc="[channel] of mean and sd"),
-            "modalities": texts(doc="[channel] bas, resp, ecg, emg or other"),
-            "native_sfreq": vector("[channel] Hz in the file"),
-            "positions": f.Tensor(
-                shape=(None, 3),
-                dtype=np.float32,
-                doc="[channel, xyz] on the unit sphere (right ear, nose, vertex); NaN: none",
-            ),
-            "gaps": f.Tensor(
-                shape=(None, 3),
-                dtype=np.int32,
-                doc="rows (channel, start, stop) of invalid samples",
-            ),
-            "num_samples": f.Scalar(
-                np.int32, doc="samples of the recording here; the rest is padding"
-            ),
-            "stages": f.Tensor(
-                shape=(None,),
-                dtype=np.int32,
-                doc="per 30 s: 0 W, 1 N1, 2 N2, 3 N3, 4 REM; -1 unscored",
-            ),
-            "labels": vector("[class] 0 or 1; NaN: unknown"),
-            "subject": f.Text(doc="the person"),
-            "recording": f.Text(doc="the recording's name, unique in the dataset"),
-            "clip": f.Scalar(np.int32, doc="number of this clip in its recording"),
-            # BYTES: a tf.Example stores floats in 32 bits, too few for a night in ms.
-            "start": f.Tensor(
-                shape=(),
-                dtype=np.float64,
-                encoding=f.Encoding.BYTES,
-                doc="s from the recording's start",
-            ),
-        }
-    )
-
-
-@functools.cache
-def _serializer() -> tuple[tfds.features.FeaturesDict, example_serializer.ExampleSerializer]:
-    schema = features()
-    return schema, example_serializer.ExampleSerializer(schema.get_serialized_info())
-
-
-def serialise(record: records.Record) -> bytes:
-    """One record as the tf.Example that TFDS reads."""
-    schema, serializer = _serializer()
-    return serializer.serialize_example(schema.encode_example(records.encode(record)))
 
 
 @functools.cache
 def code_version() -> str:
     """Hash of the modules that a shard's bytes depend on: edited code rebuilds unfinished work."""
+    library = Path(dsp.__file__).parent
+    modules = [library / name for name in ("channel_aliases.py", "dsp.py", "signals.py")]
+    modules += [p for p in (library / "data").glob("*.py") if not p.name.startswith("synthetic")]
     digest = hashlib.sha256()
-    for module in (channel_aliases, signals, dsp, edf, hypnogram, recording_lib, records):
-        digest.update(inspect.getsource(module).encode())
-    digest.update(Path(__file__).read_bytes())
+    for path in (*sorted(modules), Path(__file__), Path(record_features.__file__)):
+        digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
-def input_key(root: Path, split: str, sources: tuple[Source, ...], spec: ClipSpec) -> str:
+def input_files(source: Source) -> list[str]:
+    """Names of the files that a recording is read from, the main one first."""
+    return [name for name in (source.path, source.hypnogram, *source.files) if name]
+
+
+def input_key(
+    root: storage.AnyPath, split: str, sources: tuple[Source, ...], spec: ClipSpec
+) -> str:
     """Hash of what a shard is made from: files (name, size, time), labels and spec."""
-    stats = []
+    stamps = []
     for source in sources:
-        for name in (source.path, source.hypnogram, *source.files):
-            if name and (root / name).is_file():
-                stat = (root / name).stat()
-                stats.append((name, stat.st_size, stat.st_mtime_ns))
-    # Without the default resampling, as before there was a choice: older records stay recognised.
-    default = ("resampling", "polyphase")
-    settings = tuple(value for item in vars(spec).items() if item != default for value in item[1:])
+        for name in input_files(source):
+            with contextlib.suppress(FileNotFoundError):
+                stamps.append((name, *storage.stamp(root / name)))
     # repr, not JSON: it tells NaN and 1.0 from 1, and needs no conversion of tuples.
-    parts = [split, [dataclasses.astuple(s) for s in sources], settings, stats]
+    parts = [split, [dataclasses.astuple(s) for s in sources], dataclasses.astuple(spec), stamps]
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
@@ -186,70 +123,138 @@ def unit_key(inputs: str, read: Callable[[Path, Source], Recording]) -> str:
     return hashlib.sha256("\n".join([inputs, reader, code_version()]).encode()).hexdigest()[:32]
 
 
-def build_unit(unit: WorkUnit, directory: Path) -> UnitResult:
+def build_unit(
+    unit: WorkUnit,
+    directory: storage.AnyPath,
+    refused: Mapping[str, str] = MappingProxyType({}),
+    begin: Callable[[str], None] = lambda path: None,
+) -> UnitResult:
     """Builds one work unit into `directory`, or returns what an interrupted build left there.
 
     A recording that cannot be read is quarantined with its reason and the others go on. Memory: one
     recording at a time. The shard appears under its name only when it is complete and on disk, its
     report after it. What an interrupted build left counts only where every recording was built:
     what could not be read then may be readable now.
+
+    Args:
+        refused: recordings (by path) not to be opened, with the reason.
+        begin: called with the path of each recording before it is opened.
     """
-    sidecar = directory / f"unit-{unit.key}.json"
-    shard = directory / f"unit-{unit.key}.array_record"
-    if (kept := _finished(sidecar, directory)) is not None:
+    if (kept := finished(unit, directory)) is not None:
         return kept
-    temporary = shard.with_suffix(".partial")
-    writer = ArrayRecordWriter(os.fspath(temporary), WRITER_OPTIONS)
-    length, reports = 0, []
-    for source in unit.sources:
-        report, written = _build_recording(unit, source, writer)
-        reports.append(report)
-        length += written
-    writer.close()
-    result = UnitResult(unit.key, unit.split, shard.name if length else None, length, 0, reports)
-    if length:
-        _sync(temporary)
-        result.num_bytes = temporary.stat().st_size
-        temporary.replace(shard)
-    else:
-        temporary.unlink()
-    write_atomically(sidecar, json.dumps(dataclasses.asdict(result)))
+    refused = dict(refused)
+    shard = directory / f"unit-{unit.key}.array_record"
+    # One thread: workers are as many as cores, and a sum's last bits may depend on its threads.
+    with threadpoolctl.threadpool_limits(1):
+        while True:
+            try:
+                result = _write_shard(unit, shard, refused, begin)
+                break
+            except _BrokenHalfway as broken:  # some of its clips are in the shard: begin without it
+                refused[broken.path] = broken.reason
+    storage.write_text(_sidecar(unit, directory), json.dumps(dataclasses.asdict(result)))
     return result
 
 
-def _finished(sidecar: Path, directory: Path) -> UnitResult | None:
-    if not sidecar.is_file():
+def _sidecar(unit: WorkUnit, directory: storage.AnyPath) -> storage.AnyPath:
+    return directory / f"unit-{unit.key}.json"
+
+
+def read_result(unit: WorkUnit, directory: storage.AnyPath) -> UnitResult:
+    """What a unit that was built in `directory` wrote beside its shard."""
+    return UnitResult(**json.loads(_sidecar(unit, directory).read_text(encoding="utf-8")))
+
+
+def finished(unit: WorkUnit, directory: storage.AnyPath) -> UnitResult | None:
+    """The result of a unit that an earlier build finished, all its recordings built, or None."""
+    if not _sidecar(unit, directory).exists():
         return None
-    result = UnitResult(**json.loads(sidecar.read_text(encoding="utf-8")))
+    result = read_result(unit, directory)
     if any(report["status"] != "built" for report in result.reports):
         return None
-    if not (directory / result.shard).is_file():
+    shard = directory / result.shard
+    if not shard.exists() or storage.size(shard) != result.num_bytes:
         return None
     result.reused = True
     return result
 
 
-def _build_recording(
-    unit: WorkUnit, source: Source, writer: ArrayRecordWriter
-) -> tuple[dict[str, Any], int]:
-    """Reads, cuts and writes one recording; returns its report and the clips written."""
-    spec, written = unit.spec, 0
-    counts: dict[str, int] = {}
-    try:
-        recording = unit.read(Path(unit.root), source)
-        # All serialised before one is written: a recording that fails half-way leaves nothing.
-        examples = []
-        for record in records.clips(recording, spec, source.labels):
-            _count_labels(record, spec, counts)
-            examples.append(serialise(record))
-        if not examples:
-            raise RecordingError(recording.path, "no clip holds a valid sample")
-    except Exception as error:  # any file of an archive may be broken in a way nobody foresaw
-        return quarantined(source, reason_of(error, unit.root, source.path)), 0
-    for example in examples:
-        writer.write(example)
-        written += 1
-    report = {
+class _BrokenHalfway(Exception):
+    """A recording that failed after some of its clips were written."""
+
+    def __init__(self, path: str, reason: str):
+        super().__init__(path, reason)
+        self.path, self.reason = path, reason
+
+
+def _write_shard(
+    unit: WorkUnit,
+    shard: storage.AnyPath,
+    refused: Mapping[str, str],
+    begin: Callable[[str], None],
+) -> UnitResult:
+    length, num_bytes, digest, reports = 0, 0, "", []
+    with storage.written(shard) as temporary:
+        writer = ArrayRecordWriter(os.fspath(temporary), WRITER_OPTIONS)
+        try:
+            for source in unit.sources:
+                if source.path in refused:
+                    reports.append(quarantined(source, refused[source.path]))
+                    continue
+                begin(source.path)
+                reports.append(_build_recording(unit, source, writer))
+                length += reports[-1]["clips"]
+        finally:
+            writer.close()
+        if length:
+            num_bytes, digest = temporary.stat().st_size, storage.sha256(temporary)
+        else:
+            temporary.unlink()
+    name = shard.name if length else None
+    return UnitResult(unit.key, unit.split, name, length, num_bytes, digest, reports)
+
+
+def _build_recording(unit: WorkUnit, source: Source, writer: ArrayRecordWriter) -> dict[str, Any]:
+    """Reads, cuts and writes one recording; returns its report.
+
+    Raises:
+        _BrokenHalfway: the recording failed when some of it was written. What the writer raises (a
+            full disk) is no recording's fault and stops the build.
+    """
+    roots = [unit.root]
+    clips, labels = 0, {}
+    valid = total = 0  # samples, [C]
+    with contextlib.ExitStack() as stack:
+        try:
+            names = [n for n in input_files(source) if not os.path.isabs(n)]
+            local = stack.enter_context(storage.fetched(storage.as_path(unit.root), names))
+            roots.append(os.fspath(local))
+            recording = unit.read(local, source)
+            if recording.subject != source.subject:
+                raise RecordingError(
+                    recording.path,
+                    f"read as subject {recording.subject!r}, planned as {source.subject!r}",
+                )
+            examples = _examples(recording, unit.spec, source.labels)
+            ready = next(examples, None)
+            if ready is None:
+                raise RecordingError(recording.path, "no clip holds a valid sample")
+        except Exception as error:  # any file of an archive may be broken in a way nobody foresaw
+            return quarantined(source, reason_of(error, roots, source.path))
+        while ready is not None:
+            record, example = ready
+            writer.write(example)
+            clips += 1
+            _count_labels(record, unit.spec, labels)
+            valid = valid + _valid_samples(record)
+            total += record.num_samples
+            try:
+                ready = next(examples, None)
+            except Exception as error:
+                reason = reason_of(error, roots, source.path)
+                raise _BrokenHalfway(source.path, reason) from error
+    shares = [round(float(v), 6) for v in valid / total]
+    return {
         "path": source.path,
         "status": "built",
         "reason": "",
@@ -262,16 +267,31 @@ def _build_recording(
                 "modality": c.modality,
                 "sfreq": float(c.sfreq),
                 "unit": c.unit,
+                "valid": share,
                 "notes": list(c.notes),
             }
-            for c in recording.channels
+            for c, share in zip(recording.channels, shares)
         ],
-        "clips": written,
-        "notes": list(recording.notes),
+        "clips": clips,
         "hours": recording.duration / 3600,
-        "labels": counts,
+        "notes": list(recording.notes),
+        "labels": labels,
     }
-    return report, written
+
+
+def _examples(
+    recording: Recording, spec: ClipSpec, labels: tuple[float, ...]
+) -> Iterator[tuple[records.Record, bytes]]:
+    for record in records.clips(recording, spec, labels):
+        yield record, record_features.serialise(record)
+
+
+def _valid_samples(record: records.Record) -> np.ndarray:
+    """Samples of each channel that were recorded and are not in a gap, int [C]; no padding."""
+    channel, *runs = record.gaps.T
+    start, stop = np.minimum(runs, record.num_samples)
+    missing = np.bincount(channel, stop - start, minlength=len(record.channel_names))
+    return record.num_samples - missing
 
 
 def quarantined(source: Source, reason: str) -> dict[str, Any]:
@@ -284,15 +304,18 @@ def quarantined(source: Source, reason: str) -> dict[str, Any]:
         "split": source.split,
         "channels": [],
         "clips": 0,
-        "notes": [],
         "hours": 0.0,
+        "notes": [],
         "labels": {},
     }
 
 
-def reason_of(error: Exception, root: str, path: str) -> str:
+def reason_of(error: Exception, roots: Sequence[str], path: str) -> str:
     """An error in one line, without the file's own name; with its type if it was unforeseen."""
-    text = " ".join(str(error).replace(os.path.join(root, ""), "").split())
+    text = str(error)
+    for root in roots:
+        text = text.replace(os.path.join(root, ""), "")
+    text = " ".join(text.split())
     if isinstance(error, RecordingError):
         return text.removeprefix(f"{path}: ")
     return f"{type(error).__name__}: {text}"
@@ -306,19 +329,3 @@ def _count_labels(record: records.Record, spec: ClipSpec, counts: dict[str, int]
     for name, value in zip(spec.classes, record.labels):
         if value == 1:
             counts[name] = counts.get(name, 0) + 1
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Writes a small file so that it is either whole or not there."""
-    temporary = path.with_suffix(path.suffix + ".partial")
-    temporary.write_text(text, encoding="utf-8")
-    _sync(temporary)
-    temporary.replace(path)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 SPLITS = ("train", "validation", "test")
 FRACTIONS = (0.7, 0.1, 0.2)
@@ -49,3 +50,12 @@ def in_two_splits(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     for subject, split in pairs:
         splits.setdefault(subject, set()).add(split)
     return {s: sorted(found) for s, found in sorted(splits.items()) if len(found) > 1}
+
+
+def subjects_by_split(reports: Iterable[Mapping[str, Any]]) -> dict[str, set[str]]:
+    """Who has a record in which split, from the reports of recordings; splits in their order."""
+    found: dict[str, set[str]] = {split: set() for split in SPLITS}
+    for report in reports:
+        if report["clips"]:
+            found[report["split"]].add(report["subject"])
+    return {split: names for split, names in found.items() if names}

@@ -9,17 +9,29 @@ data_builders/NAME/README.md.
 
 A recording that cannot be read is listed with its reason and does not stop the build. An
 interrupted build goes on where it stopped when the same command is given again. The exit code is 0
-only when there are records.
+only when there are records, and when nobody is in two splits of them.
+
+The work is shared by as many processes as there are cores (--num_workers), or by the workers of any
+Apache Beam runner, here or on a cluster:
+
+    python -m launch.build --dataset=shhs --source=gs://mine/shhs --data_dir=gs://mine/records \
+        --runner=DataflowRunner --beam_options="--project=mine --region=europe-west1 …"
+
+The records are the same, byte for byte, whoever did the work.
 """
 
 from __future__ import annotations
 
 import importlib
 import inspect
+import os
+import shlex
+import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from absl import app, flags, logging
 
@@ -28,8 +40,25 @@ from launch import programs
 BUILDERS = Path(__file__).resolve().parents[1] / "data_builders"
 
 _DATASET = flags.DEFINE_string("dataset", None, "Name of the dataset: a folder of data_builders/.")
-_SOURCE = flags.DEFINE_string("source", None, "Folder of the recordings.")
-_DATA_DIR = flags.DEFINE_string("data_dir", None, "Where records go: DATA_DIR/DATASET/VERSION.")
+_SOURCE = flags.DEFINE_string("source", None, "Folder of the recordings; also gs://… or s3://…")
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "Where records go: DATA_DIR/DATASET/VERSION; also gs://… or s3://…"
+)
+_NUM_WORKERS = flags.DEFINE_integer(
+    "num_workers",
+    None,
+    "Processes that build, each with up to 2 GB of memory; 0: this one. [default: one a core]",
+    lower_bound=0,
+)
+_RUNNER = flags.DEFINE_string(
+    "runner",
+    None,
+    "Apache Beam's runner, such as DirectRunner, DataflowRunner, SparkRunner or FlinkRunner; needs "
+    "the extra [beam]. [default: processes of this machine, without Beam]",
+)
+_BEAM_OPTIONS = flags.DEFINE_string(
+    "beam_options", "", 'Flags for Beam, in quotes: "--project=mine --region=europe-west1".'
+)
 _CLIP_SECONDS = flags.DEFINE_float(
     "clip_seconds", None, "Length of a clip. [default: the dataset's own, 300 for sleep]"
 )
@@ -49,6 +78,12 @@ _TASK = flags.DEFINE_enum(
     None,
     ["none", "staging", "classification", "multilabel"],
     "What the labels are for. [default: found out from the recordings and the table]",
+)
+_COHORT = flags.DEFINE_string(
+    "cohort",
+    None,
+    "Whose subjects these are: give datasets of the same people the same name, so that a probe "
+    "finds those that a model was pretrained on. [default: the dataset's own]",
 )
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace other records in the same place.")
 _TABLE = flags.DEFINE_string(
@@ -84,6 +119,7 @@ def builder_options() -> dict[str, object]:
         "sfreq": _SFREQ.value,
         "task": _TASK.value,
         "resampling": _RESAMPLING.value,
+        "cohort": _COHORT.value,
         "table": _TABLE.value,
         "sfreq_source": None if _SFREQ_SOURCE.value is None else int(_SFREQ_SOURCE.value),
     }
@@ -109,14 +145,16 @@ def build() -> int:
     name = _DATASET.value
     if name not in known:
         return _fail(f"--dataset={name}: no such dataset. Known: {', '.join(known)}")
-    if not Path(_SOURCE.value).is_dir():
+    if "://" not in _SOURCE.value and not Path(_SOURCE.value).is_dir():
         return _fail(f"--source={_SOURCE.value}: there is no such folder")
 
     logging.set_verbosity(logging.WARNING)  # TFDS tells of every file that it opens
     started = time.monotonic()
     # Imported late: --help and a mistyped name should not wait for TFDS.
-    from data_builders import build_report
+    from data_builders import build_report, leak_check
+    from data_builders.dataset_folder import FolderInUse
     from data_builders.engine import BuildError
+    from data_builders.runners import RunnerError
 
     cls = importlib.import_module(f"data_builders.{name}.{name}_dataset_builder").Builder
     options = builder_options()
@@ -130,15 +168,50 @@ def build() -> int:
         if option not in accepted:
             return _fail(f"--{option} means nothing for --dataset={name}")
     try:
+        run = choose_runner(_say)
         builder = cls(source=_SOURCE.value, data_dir=_DATA_DIR.value, **options)
-        builder.download_and_prepare(
-            overwrite=_OVERWRITE.value, progress=lambda line: print(line, flush=True)
-        )
-    except BuildError as error:
+        builder.download_and_prepare(overwrite=_OVERWRITE.value, progress=_say, run=run)
+        counts = leak_check.check_dataset(builder.data_dir)
+    except (BuildError, FolderInUse, RunnerError, leak_check.LeakError) as error:
         return _fail(str(error))
+    except KeyboardInterrupt:
+        _fail("stopped; finished shards are kept, and the same command goes on from there")
+        return 130
     print(build_report.summary(build_report.load(builder.data_dir), str(builder.data_dir)))
+    people = ", ".join(f"{n} in {split}" for split, n in counts.items())
+    print(f"Checked: subjects {people}; none in two of them.")
     print(f"Took {time.monotonic() - started:.1f} s.")
     return 0
+
+
+def choose_runner(say: Callable[[str], None]) -> Any:
+    """What runs the work units, as the flags say.
+
+    Raises:
+        RunnerError: Beam is asked for but not installed.
+        absl.app.UsageError: flags that contradict each other.
+    """
+    from data_builders import runners
+
+    if _RUNNER.value:
+        if _NUM_WORKERS.value is not None:
+            raise app.UsageError("--num_workers is for builds without --runner: see --beam_options")
+        return runners.Beam(_RUNNER.value, shlex.split(_BEAM_OPTIONS.value))
+    if _BEAM_OPTIONS.value:
+        raise app.UsageError("--beam_options without --runner")
+    if _NUM_WORKERS.value == 0:
+        return runners.in_this_process
+    # The cores that this process may use, which in a container are fewer than the machine has.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return runners.Processes(_NUM_WORKERS.value or cores or 1, tell=say)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _stop(*_: Any) -> None:
+    raise KeyboardInterrupt
 
 
 def _fail(message: str) -> int:
@@ -149,6 +222,7 @@ def _fail(message: str) -> int:
 def main(argv: Sequence[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]!r}: flags are written --name=value")
+    signal.signal(signal.SIGTERM, _stop)  # as Ctrl-C: workers are stopped, shards kept
     sys.exit(build())
 
 

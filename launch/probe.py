@@ -8,9 +8,10 @@ One affine layer is fitted on three kinds of frozen features: the pretrained enc
 evaluation mode; each clip is embedded once), those of the same encoder before training, and a
 plain baseline (EEG band powers, heart-rate statistics). Its L2 is chosen on validation
 subjects. Subjects never cross splits: the dataset's own splits where it has them, 5-fold cross-
-validation by subject otherwise. Figures are balanced accuracy, AUROC, F1 and kappa, with 95 %
-bootstrap intervals over subjects. They go to WORKDIR/results.json and
-WORKDIR/report/index.html, and a table is printed. Exit code 0 means that they are there.
+validation by subject otherwise; and nobody is scored whom the checkpoint was pretrained on (it
+carries their pseudonyms). Figures are balanced accuracy, AUROC, F1 and kappa, with 95 % bootstrap
+intervals over subjects. They go to WORKDIR/results.json and WORKDIR/report/index.html, and a table
+is printed. Exit code 0 means that they are there.
 """
 
 from __future__ import annotations
@@ -34,6 +35,12 @@ _CHANNELS = flags.DEFINE_enum(
     ["all", "trained"],
     "All channels of a recording, or as many of each modality as pretraining saw at once.",
 )
+_EXCLUDE_PRETRAINED = flags.DEFINE_bool(
+    "exclude_pretrained",
+    False,
+    "Leave out the subjects that the checkpoint was pretrained on, instead of refusing to score "
+    "them.",
+)
 _SEED = flags.DEFINE_integer("seed", 0, "Of the random encoder, the folds and the bootstrap.")
 
 
@@ -50,6 +57,7 @@ def main(argv: list[str]) -> int:
         _DATA_DIR.value,
         _DATASET.value,
         channels=_CHANNELS.value,
+        exclude_pretrained=_EXCLUDE_PRETRAINED.value,
         seed=_SEED.value,
     )
     workdir = Path(_WORKDIR.value)

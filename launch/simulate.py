@@ -1,12 +1,23 @@
-"""Write a simulated cohort, to try the whole pipeline on: EDF+ files and a table of labels.
+"""Write a simulated cohort or archive, to try the whole pipeline on.
 
   python -m launch.simulate --dataset=simulated_psg --subjects=20 --out=simulated/psg
   python -m launch.simulate --dataset=simulated_wake_eeg --subjects=60 --out=simulated/wake_eeg
   python -m launch.simulate --dataset=simulated_ecg --subjects=400 --out=simulated/ecg
 
-The same seed gives the same files, byte for byte, whatever the number of subjects or workers. A
-folder that was begun with the same settings is continued, and may be given more subjects; any other
-non-empty folder is refused.
+write EDF+ files and a table of labels. A folder that was begun with the same settings is continued,
+and may be given more subjects; any other non-empty folder is refused.
+
+  python -m launch.simulate --dataset=shhs --subjects=20 --faults=0.2 --out=simulated/shhs
+  python -m launch.build --dataset=shhs --source=simulated/shhs/shhs --data_dir=records
+
+write a sleep archive with the layout, names, labels, rates, units and annotation files of the real
+one under OUT/NAME, a share of the nights damaged. Beside that folder, where no builder looks, lie
+hypnograms.csv (what was simulated) and faults.csv (what was damaged and what a builder should make
+of it). OUT has to be new or empty. Archives of labelled EEG and ECG (tuab, tuev, tusl, chb_mit,
+eegmat, braincapture, ptbxl, cpsc2018, g12ec, code15) are written likewise, with truth.csv in place
+of hypnograms.csv.
+
+The same seed gives the same files, byte for byte, whatever the number of subjects or workers.
 """
 
 from __future__ import annotations
@@ -21,17 +32,25 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from absl import app, flags, logging
 
 from launch import programs
-from sleepfm_jax.data import synthetic
+from sleepfm_jax.data import synthetic, synthetic_archives, synthetic_wake
+from sleepfm_jax.data.synthetic_archive_layouts import ARCHIVES
 
-_DATASET = flags.DEFINE_enum(
-    "dataset", None, ["simulated_psg", "simulated_wake_eeg", "simulated_ecg"], "What to simulate."
-)
+_COHORTS = {
+    "simulated_psg": synthetic.write_psg_cohort,
+    "simulated_wake_eeg": synthetic.write_wake_eeg,
+    "simulated_ecg": synthetic.write_ecg,
+}
+_WAKE = synthetic_wake.ARCHIVES
+_DATASET = flags.DEFINE_enum("dataset", None, [*_COHORTS, *ARCHIVES, *_WAKE], "What to simulate.")
 _SUBJECTS = flags.DEFINE_integer("subjects", None, "Number of subjects.", lower_bound=1)
 _OUT = flags.DEFINE_string(
     "out", None, "Folder to write: new, empty, or begun with the same settings."
 )
 _HOURS = flags.DEFINE_float(
-    "hours", None, "simulated_psg only: length of each recording (default 8)."
+    "hours", None, "simulated_psg and sleep archives: length of each recording (default 8)."
+)
+_FAULTS = flags.DEFINE_float(
+    "faults", None, "Archives: share of the recordings that are damaged (default 0).", 0.0, 1.0
 )
 _SEED = flags.DEFINE_integer("seed", 0, "Names the cohort.", lower_bound=0)
 _WORKERS = flags.DEFINE_integer(
@@ -42,24 +61,32 @@ _WORKERS = flags.DEFINE_integer(
 def main(argv: Sequence[str]) -> int:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
+    name, out = _DATASET.value, _OUT.value
     settings = {"subjects": _SUBJECTS.value, "seed": _SEED.value, "workers": _WORKERS.value}
-    if _DATASET.value == "simulated_psg":
-        write = synthetic.write_psg_cohort
+    if name in ARCHIVES or name == "simulated_psg":
         settings["hours"] = synthetic.NIGHT_HOURS if _HOURS.value is None else _HOURS.value
-    else:
-        if _HOURS.value is not None:
-            raise app.UsageError(f"--hours is for simulated_psg only, not for {_DATASET.value}")
-        write = {
-            "simulated_wake_eeg": synthetic.write_wake_eeg,
-            "simulated_ecg": synthetic.write_ecg,
-        }[_DATASET.value]
+    elif _HOURS.value is not None:
+        raise app.UsageError(f"--hours is for simulated_psg and sleep archives, not for {name}")
+    if name in _COHORTS and _FAULTS.value is not None:
+        raise app.UsageError(f"--faults is for archives, not for {name}")
     begun = time.perf_counter()
     try:
-        table = write(_OUT.value, **settings)
+        if name in ARCHIVES:
+            nights = synthetic_archives.write_archive(
+                name, out, faults=_FAULTS.value or 0.0, **settings
+            )
+            written = f"{len(nights)} nights in {os.path.join(out, name)}"
+        elif name in _WAKE:
+            recordings = synthetic_wake.write_archive(
+                name, out, faults=_FAULTS.value or 0.0, **settings
+            )
+            written = f"{len(recordings)} recordings in {os.path.join(out, name)}"
+        else:
+            written = _COHORTS[name](out, **settings)
     except (synthetic.SimulationError, OSError) as error:
         logging.error("%s", error)
         return 1
-    logging.info("%s written in %.1f s", table, time.perf_counter() - begun)
+    logging.info("%s written in %.1f s", written, time.perf_counter() - begun)
     return 0
 
 

@@ -38,7 +38,8 @@ class Checkpoints:
 
         Args:
           state: pytree of global arrays.
-          about: JSON: the configuration, the preprocessing and the data position.
+          about: JSON: the configuration, the preprocessing, whom it was trained on (pseudonyms) and
+            the data position.
         """
         self._manager.save(
             step,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from sleepfm_jax import experiment, optim, signals, train_state
 from sleepfm_jax.checkpoint import open_existing
 from sleepfm_jax.data import pipeline
 from sleepfm_jax.data.records import Record
+from sleepfm_jax.data.subjects import subject_hash
 from sleepfm_jax.evaluators import features
 from sleepfm_jax.evaluators.examples import Examples
 from sleepfm_jax.evaluators.linear_probe import fit_probe, grouped_cv_probe
@@ -39,6 +40,7 @@ class FrozenEncoder:
       task, params, batch_stats: as in training; always used in evaluation mode.
       preprocessing: metadata of the records that it was trained on.
       config: of the run.
+      subjects: pseudonyms of the people that it was trained on; None when it does not say.
     """
 
     task: Any
@@ -46,6 +48,7 @@ class FrozenEncoder:
     batch_stats: Any
     preprocessing: Mapping[str, Any]
     config: Mapping[str, Any]
+    subjects: frozenset[str] | None = None
 
     def randomised(self, seed: int) -> FrozenEncoder:
         """The same architecture before training: the baseline that says what training added."""
@@ -78,7 +81,9 @@ def load_encoder(folder: str | Path, step: int | None = None) -> FrozenEncoder:
     )
     state, _ = checkpoints.restore(step, like)
     checkpoints.close()
-    return FrozenEncoder(task, state.params, state.batch_stats, about["preprocessing"], config)
+    subjects = frozenset(about["subjects"]) if "subjects" in about else None
+    preprocessing = about["preprocessing"]
+    return FrozenEncoder(task, state.params, state.batch_stats, preprocessing, config, subjects)
 
 
 def check_preprocessing(encoder: FrozenEncoder, records: pipeline.Records) -> None:
@@ -94,6 +99,18 @@ def check_preprocessing(encoder: FrozenEncoder, records: pipeline.Records) -> No
                 f"{records.folders[0]}: {key} is {given!r}, but the checkpoint was trained with "
                 f"{trained!r}: build the dataset again to match"
             )
+
+
+class LeakError(pipeline.DatasetError):
+    """People to be scored are among those that the encoder was trained on."""
+
+
+def leaked_subjects(encoder: FrozenEncoder, scored: Iterable[pipeline.Records]) -> set[str]:
+    """Pseudonyms of the people in `scored` that the encoder was trained on."""
+    if encoder.subjects is None:
+        logging.warning("the checkpoint does not say whom it was trained on: leaks are not seen")
+        return set()
+    return encoder.subjects & {s for records in scored for s in records.subjects()}
 
 
 def embed(
@@ -131,19 +148,28 @@ class Probe:
       data_dir, dataset: a built dataset with a task.
       channels: "all" channels of a recording, or as many of each modality as were "trained" with
         at once, spread evenly over the montage. The encoder takes any number.
+      exclude_pretrained: leave out people that an encoder was trained on, instead of refusing.
 
     Raises:
       DatasetError: not built, or without labels.
     """
 
-    def __init__(self, data_dir: str | Path, dataset: str, channels: str = "all"):
-        self.channels = channels
+    def __init__(
+        self,
+        data_dir: str | Path,
+        dataset: str,
+        channels: str = "all",
+        exclude_pretrained: bool = False,
+    ):
+        self.channels, self.exclude_pretrained = channels, exclude_pretrained
         folder = pipeline.find_dataset(data_dir, dataset)
         self.by_cross_validation = not all(
             pipeline.has_split(data_dir, dataset, split) for split in ("validation", "test")
         )
         splits = ("train",) if self.by_cross_validation else ("train", "validation", "test")
         self.records = {split: pipeline.Records([folder], split) for split in splits}
+        self.scored = splits if self.by_cross_validation else splits[1:]
+        self.cohort = pipeline.people(folder)["cohort"]
         metadata = self.records["train"].metadata
         self.task, self.classes = metadata["task"], list(metadata["classes"])
         if self.task == "none":
@@ -166,9 +192,14 @@ class Probe:
 
         Returns:
           {name of an encoder, or "features": {split: Examples}}.
+
+        Raises:
+          LeakError: an encoder was trained on people of the splits that are scored.
+          DatasetError: no labelled example in a split, or another preprocessing.
         """
         for encoder in encoders.values():
             check_preprocessing(encoder, self.records["train"])
+        leaked = self._leaked(encoders.values())
         found: dict[str, dict[str, Examples]] = {name: {} for name in (*encoders, "features")}
         for split, records in self.records.items():
             x: dict[str, list[np.ndarray]] = {name: [] for name in found}
@@ -180,7 +211,8 @@ class Probe:
                 mininterval=1.0,
             ):
                 labels = self._labels(record)
-                if not labels:
+                known = split in self.scored and subject_hash(self.cohort, record.subject) in leaked
+                if known or not labels:
                     continue
                 rows = {name: self._rows(out) for name, out in outs.items()}
                 rows["features"] = self._plain_rows(record, records.metadata["sfreq"])
@@ -201,6 +233,26 @@ class Probe:
             for name in found:
                 found[name][split] = Examples(np.stack(x[name]), np.array(y), np.array(subjects))
         return found
+
+    def _leaked(self, encoders: Iterable[FrozenEncoder]) -> set[str]:
+        """People to be left out: those of the scored splits that an encoder was trained on."""
+        scored = [self.records[split] for split in self.scored]
+        leaked = set().union(*(leaked_subjects(encoder, scored) for encoder in encoders))
+        if not leaked:
+            return leaked
+        count = len(set().union(*(records.subjects() for records in scored)))
+        some = ", ".join(sorted(leaked)[:5]) + (", …" if len(leaked) > 5 else "")
+        message = (
+            f"{scored[0].folders[0]}: {len(leaked)} of the {count} subjects to be scored "
+            f"({' and '.join(self.scored)}) were in the checkpoint's pretraining: {some}"
+        )
+        if not self.exclude_pretrained:
+            raise LeakError(
+                f"{message}; their figures would be optimistic (--exclude_pretrained leaves them "
+                "out)"
+            )
+        logging.warning("%s; they are left out", message)
+        return leaked
 
     def _embedded(self, encoders: Mapping[str, FrozenEncoder], records: pipeline.Records):
         """(record, {name: embeddings}) of each record."""
@@ -292,15 +344,20 @@ def probe(
     dataset: str,
     *,
     channels: str = "all",
+    exclude_pretrained: bool = False,
     seed: int = 0,
 ) -> tuple[str, dict[str, dict[str, Any]]]:
     """Linear probes of a dataset on the pretrained encoder, a random one, and plain features.
 
     Returns:
       Name of the probe, and {"pretrained" | "random" | "features": figures}.
+
+    Raises:
+      LeakError: it would score people that the encoder was trained on.
+      CheckpointError, DatasetError: what was asked for cannot be.
     """
     encoder = load_encoder(checkpoint)
-    task = Probe(data_dir, dataset, channels)
+    task = Probe(data_dir, dataset, channels, exclude_pretrained)
     examples = task.gather({"pretrained": encoder, "random": encoder.randomised(seed + 1)})
     return task.name, {
         row: task.score(splits, impute=row == "features", seed=seed)

@@ -24,9 +24,11 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import markupsafe
 import numpy as np
 
 from sleepfm_jax import report_figures as figures
+from sleepfm_jax.data.build_reports import expand
 from sleepfm_jax.results import (
     METRICS,
     RESULTS,
@@ -97,6 +99,7 @@ def write_report(workdir: str | os.PathLike[str]) -> Path:
     html = _template().render(
         name=workdir.resolve().name,
         written=f"{datetime.now():%Y-%m-%d %H:%M}",
+        style=_resource("report_style.css.j2"),
         headline=headline,
         build_problems=build_problems,
         **sections,
@@ -107,11 +110,15 @@ def write_report(workdir: str | os.PathLike[str]) -> Path:
 
 
 def _template() -> jinja2.Template:
-    source = importlib.resources.files("sleepfm_jax").joinpath("report_template.html.j2")
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    return environment.from_string(source.read_text(encoding="utf-8"))
+    return environment.from_string(_resource("report_template.html.j2"))
+
+
+def _resource(name: str) -> markupsafe.Markup:
+    text = importlib.resources.files("sleepfm_jax").joinpath(name).read_text(encoding="utf-8")
+    return markupsafe.Markup(text)
 
 
 def _figure(folder: Path, name: str, alt: str, draw, *arguments) -> dict[str, str]:
@@ -328,7 +335,7 @@ def _interval_figure(probes: dict, metric: str, folder: Path) -> dict | None:
 
 
 def _build(name: str, report: Any) -> dict:
-    recordings, totals = report["recordings"], report.get("totals") or {}
+    recordings, totals = expand(report)["recordings"], report.get("totals") or {}
     bad = [r for r in recordings if r["status"] != "built"]
     listed = [r for r in recordings if r.get("channels")]
     plain = {k: v for k, v in totals.items() if not isinstance(v, (dict, list))}

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from sleepfm_jax import signals
+from sleepfm_jax.data.build_reports import FILENAME
 from sleepfm_jax.data.pipeline import Records
 
 
@@ -35,7 +36,7 @@ def copy_build_reports(workdir: Path, records: Records) -> None:
     folder = workdir / "build_reports"
     folder.mkdir(exist_ok=True)
     for dataset in records.folders:
-        source = dataset / "build_report.json"
+        source = dataset / FILENAME
         if source.exists():
             # The folder above the version is the dataset's (or its configuration's) name.
             shutil.copyfile(source, folder / f"{dataset.parent.name}.json")

@@ -68,6 +68,7 @@ def train(config: Mapping[str, Any], data_dir: str | Path, workdir: str | Path) 
     )  # tuples become lists, as they come back from a checkpoint
     workdir, first = Path(workdir), jax.process_index() == 0
     records = pipeline.open_records(data_dir, config["data"]["datasets"], "train")
+    pipeline.check_no_leak(data_dir, config["data"]["datasets"])
     with experiment.config_errors():
         task = experiment.make_task(config)
         spec = experiment.make_spec(config, records.clip_samples)
@@ -101,6 +102,7 @@ def train(config: Mapping[str, Any], data_dir: str | Path, workdir: str | Path) 
         batches.set_state(about["data_position"])
         logging.info("going on from step %d of %d", start, config["steps"])
     about = {"config": config, "preprocessing": records.metadata}
+    about["subjects"] = sorted(records.subjects())  # for `probing` to refuse scoring them
     if first:
         run_folder.write_inputs(workdir, config, records)
 

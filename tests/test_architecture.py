@@ -24,8 +24,8 @@ ONLY_IN = {
     "grain": ("sleepfm_jax.data.pipeline",),
     "mne": ("sleepfm_jax.signals", "data_builders"),
     # The modules of sleepfm_jax.data that read files through a library, each for one format.
-    "wfdb": ("sleepfm_jax.data.wfdb_files", "data_builders"),
-    "h5py": ("sleepfm_jax.data.hdf5", "data_builders"),
+    "wfdb": ("sleepfm_jax.data.wfdb_files", "sleepfm_jax.data.synthetic_scorers", "data_builders"),
+    "h5py": ("sleepfm_jax.data.hdf5", "sleepfm_jax.data.synthetic_wake_ecg", "data_builders"),
     "openpyxl": ("sleepfm_jax.data.stages_xlsx", "data_builders"),
     "defusedxml": ("sleepfm_jax.data.stages_xml",),
     "xml": ("sleepfm_jax.data.stages_xml",),  # its types; defusedxml parses

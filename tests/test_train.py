@@ -111,6 +111,13 @@ def test_a_run_leaves_what_it_promises(uninterrupted):
     assert saved_state(workdir, 4)[1]["config"] == json.loads((workdir / "config.json").read_text())
 
 
+def test_a_checkpoint_carries_the_pseudonyms_of_its_training_split(uninterrupted, tiny_data_dir):
+    records = pipeline.open_records(tiny_data_dir, ["simulated_psg"], "train")
+    assert len(records.subjects()) == 3
+    assert saved_state(uninterrupted[0], 4)[1]["subjects"] == sorted(records.subjects())
+    assert probing.load_encoder(uninterrupted[0]).subjects == records.subjects()
+
+
 def test_sigterm_saves_and_interrupted_equals_uninterrupted(
     uninterrupted, tiny_data_dir, tmp_path, monkeypatch
 ):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
+from data_builders import storage
 from data_builders.edf_folder import recording_table
 from data_builders.edf_folder.recording_table import Row
 from data_builders.engine import BuildError, Plan, RecordsBuilder
@@ -33,28 +36,36 @@ def read(root: Path, source: Source) -> Recording:
     )
 
 
-def find_recordings(root: Path) -> tuple[list[str], list[str]]:
-    """EDF and BDF files under a folder, sorted: recordings, and files named as hypnograms."""
-    found = sorted(
-        p.relative_to(root).as_posix()
-        for p in root.rglob("*")
-        if p.suffix.lower() in SUFFIXES and p.is_file() and not p.name.startswith(".")
-    )
-    hypnograms = [p for p in found if _HYPNOGRAM.search(Path(p).name)]
-    return [p for p in found if p not in set(hypnograms)], hypnograms
+@dataclasses.dataclass(frozen=True)
+class Folder:
+    """A folder of recordings, listed once: a bucket answers each question about a file slowly."""
 
+    root: storage.AnyPath
+    files: frozenset[str]
 
-def find_hypnogram(root: Path, path: str) -> str | None:
-    """The hypnogram that lies next to a recording under one of the usual names, or None."""
-    recording = Path(path)
-    stem = recording.stem
-    names = [f"{stem}-Hypnogram.edf"]
-    names += [f"{stem}.hypnogram.{suffix}" for suffix in ("edf", "txt", "csv")]
-    names += [f"Hypnogram_{stem}.txt"]
-    for name in names:
-        if (root / recording.parent / name).is_file():
-            return (recording.parent / name).as_posix()
-    return None
+    @classmethod
+    def list(cls, root: storage.AnyPath) -> Folder:
+        return cls(root, frozenset(storage.listing(root)))
+
+    def has(self, name: str) -> bool:
+        """Is there such a file, maybe behind a link to another folder?"""
+        return name in self.files or (storage.is_local(self.root) and (self.root / name).is_file())
+
+    def recordings(self) -> tuple[list[str], list[str]]:
+        """EDF and BDF files, sorted: recordings, and files named as hypnograms."""
+        found = sorted(p for p in self.files if Path(p).suffix.lower() in SUFFIXES)
+        hypnograms = [p for p in found if _HYPNOGRAM.search(Path(p).name)]
+        return sorted(set(found) - set(hypnograms)), hypnograms
+
+    def hypnogram_of(self, path: str) -> str | None:
+        """The hypnogram that lies next to a recording under one of the usual names, or None."""
+        recording = Path(path)
+        stem = recording.stem
+        names = [f"{stem}-Hypnogram.edf"]
+        names += [f"{stem}.hypnogram.{suffix}" for suffix in ("edf", "txt", "csv")]
+        names += [f"Hypnogram_{stem}.txt"]
+        found = ((recording.parent / name).as_posix() for name in names)
+        return next((name for name in found if self.has(name)), None)
 
 
 class Builder(RecordsBuilder):
@@ -78,14 +89,15 @@ class Builder(RecordsBuilder):
         split_fractions: Sequence[float] | None = None,
         **kwargs: Any,
     ):
-        self.table = None if table is None else Path(table)
+        self.table = None if table is None else storage.as_path(table)
         self.split_fractions = tuple(split_fractions or FRACTIONS)
         super().__init__(**kwargs)
         self._original_state |= {"table": table, "split_fractions": split_fractions}
 
     def plan(self) -> Plan:
         root = self.require_source()
-        found, hypnograms = find_recordings(root)
+        folder = Folder.list(root)
+        found, hypnograms = folder.recordings()
         table = self.table or recording_table.find(root)
         notes: list[str] = []
         if not found:
@@ -101,23 +113,26 @@ class Builder(RecordsBuilder):
             if unknown:
                 notes.append(f"columns of {table.name} not used: {', '.join(unknown)}")
         listed = {row.path for row in rows}
-        task, classes = self._task(root, rows, notes)
+        beside = {row.path: row.hypnogram or folder.hypnogram_of(row.path) for row in rows}
+        task, classes = self._task(rows, beside, notes)
+        stems = Counter(os.path.splitext(path)[0] for path in listed)
         try:
             splits = by_subject((r.subject for r in rows), self.seed, self.split_fractions)
         except ValueError as error:
             raise BuildError(str(error)) from error
         sources = []
         for row in rows:
-            hypnogram = row.hypnogram or find_hypnogram(root, row.path)
+            stem, _ = os.path.splitext(row.path)
             sources.append(
                 Source(
                     path=row.path,
                     subject=row.subject,
-                    recording=_name(row.path, listed),
+                    # The path without its suffix, unless night.edf lies beside night.bdf.
+                    recording=stem if stems[stem] == 1 else row.path,
                     split=row.split or splits[row.subject],
                     labels=label_vector(row.label, task, classes),
-                    hypnogram=hypnogram,
-                    problem=_problem(root, row, table),
+                    hypnogram=beside[row.path],
+                    problem=_problem(folder, row, table),
                 )
             )
         for path in found:
@@ -135,12 +150,14 @@ class Builder(RecordsBuilder):
             )
         return Plan(tuple(sources), task, classes, tuple(notes))
 
-    def _task(self, root: Path, rows: list[Row], notes: list[str]) -> tuple[str, tuple[str, ...]]:
+    def _task(
+        self, rows: list[Row], hypnograms: Mapping[str, str | None], notes: list[str]
+    ) -> tuple[str, tuple[str, ...]]:
         """What the labels are for: as told, else staging before classes before nothing."""
         labels = {part for r in rows for part in _parts(r.label)} - {NO_CLASS}
         task = self.task
         if task is None:
-            if any(r.hypnogram or find_hypnogram(root, r.path) for r in rows):
+            if any(hypnograms.values()):
                 task = "staging"
                 if labels:
                     notes.append(
@@ -178,18 +195,12 @@ def label_vector(label: str, task: str, classes: Sequence[str]) -> tuple[float, 
     return tuple(float(name in parts) for name in classes)
 
 
-def _name(path: str, paths: Collection[str]) -> str:
-    """A recording's name: its path without the suffix, unless night.edf lies beside night.bdf."""
-    stem, _ = os.path.splitext(path)
-    return stem if sum(os.path.splitext(p)[0] == stem for p in paths) == 1 else path
-
-
-def _problem(root: Path, row: Row, table: Path | None) -> str | None:
+def _problem(folder: Folder, row: Row, table: storage.AnyPath | None) -> str | None:
     """Why a row cannot be built, when that can be seen without opening the recording."""
-    if not (root / row.path).is_file():
+    if not folder.has(row.path):
         return f"listed in {table.name if table else 'the table'}, but there is no such file"
     if Path(row.path).suffix.lower() not in SUFFIXES:
         return f"not a recording: its name ends in none of {', '.join(SUFFIXES)}"
-    if row.hypnogram and not (root / row.hypnogram).is_file():
+    if row.hypnogram and not folder.has(row.hypnogram):
         return f"its hypnogram {row.hypnogram} is not there"
     return None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import io
 from pathlib import Path
 
+from data_builders import storage
 from data_builders.engine import BuildError
 from data_builders.subject_splits import SPLITS, in_two_splits
 
@@ -29,7 +31,7 @@ class Row:
     hypnogram: str
 
 
-def find(root: Path) -> Path | None:
+def find(root: storage.AnyPath) -> storage.AnyPath | None:
     """The folder's own table.csv or table.tsv, or None."""
     for name in ("table.csv", "table.tsv"):
         if (root / name).is_file():
@@ -37,7 +39,7 @@ def find(root: Path) -> Path | None:
     return None
 
 
-def read(table: Path) -> tuple[list[Row], list[str]]:
+def read(table: storage.AnyPath) -> tuple[list[Row], list[str]]:
     """Reads a table (comma-separated, or tab-separated when it ends in .tsv).
 
     Returns:
@@ -51,7 +53,8 @@ def read(table: Path) -> tuple[list[Row], list[str]]:
         raise BuildError(f"--table={table}: there is no such file")
     delimiter = "\t" if table.suffix.lower() == ".tsv" else ","
     try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
+        # Not opened as text: a table may lie in a bucket, whose files know no newline="".
+        with io.StringIO(table.read_bytes().decode("utf-8-sig"), newline="") as file:
             reader = csv.DictReader(file, delimiter=delimiter)
             header = [(name or "").strip() for name in reader.fieldnames or []]
             reader.fieldnames = [name.lower() for name in header]
@@ -74,7 +77,7 @@ def read(table: Path) -> tuple[list[Row], list[str]]:
     return rows, unknown
 
 
-def _row(values: dict[str, str], line: int, table: Path) -> Row:
+def _row(values: dict[str, str], line: int, table: storage.AnyPath) -> Row:
     fields = {name: values.get(name, "") for name in COLUMNS}
     if not fields["path"]:
         raise BuildError(f"{table}, line {line}: no path")
@@ -90,7 +93,7 @@ def _row(values: dict[str, str], line: int, table: Path) -> Row:
     return Row(**fields)
 
 
-def _check(rows: list[Row], table: Path) -> None:
+def _check(rows: list[Row], table: storage.AnyPath) -> None:
     seen: set[str] = set()
     for row in rows:
         if row.path in seen:

@@ -10,6 +10,7 @@ import tensorflow_datasets as tfds
 
 from data_builders.engine import BuildError, Plan, RecordsBuilder
 from data_builders.shards import Source
+from data_builders.wake_eeg import SIGNALS
 from sleepfm_jax.data.recording import Recording, read_edf
 
 CLASSES = ("rest", "arithmetic")
@@ -67,7 +68,7 @@ class Builder(RecordsBuilder):
             for name in others
         ]
         notes += _check_subjects(root, sources)
-        metadata = {"protocol": "grouped_cv"}
+        metadata = {"protocol": "grouped_cv", **SIGNALS}
         return Plan(tuple(sources), "classification", CLASSES, tuple(notes), metadata)
 
 

@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import ast
 import csv
-import warnings
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import tensorflow_datasets as tfds
 
 from data_builders.engine import BuildError, Plan, RecordsBuilder
 from data_builders.shards import Source
-from data_builders.subject_splits import in_two_splits
-from sleepfm_jax import signals
-from sleepfm_jax.data.recording import Channel, Recording, RecordingError
-
-with warnings.catch_warnings():  # wfdb 4.3 uses what pandas 3 deprecates, as soon as it is imported
-    warnings.simplefilter("ignore", DeprecationWarning)
-    import wfdb
+from data_builders.twelve_lead import SIGNALS, check_leads
+from sleepfm_jax.data.recording import Recording, read_recording
 
 CLASSES = ("NORM", "MI", "STTC", "CD", "HYP")
 _SPLIT_OF_FOLD = dict.fromkeys(range(1, 9), "train") | {9: "validation", 10: "test"}
-_UV = {"uV": 1.0, "mV": 1e3, "V": 1e6}
 
 
 def read(root: Path, source: Source) -> Recording:
@@ -32,32 +24,8 @@ def read(root: Path, source: Source) -> Recording:
     Raises:
         RecordingError: the exam cannot be read, or a lead is not a voltage.
     """
-    path = root / source.path
-    try:
-        exam = wfdb.rdrecord(
-            str(path.with_suffix(""))
-        )  # p_signal: float64 [T, C], NaN where missing
-    except Exception as error:  # wfdb raises whatever its parser stumbles over
-        raise RecordingError(path, f"not a readable WFDB record ({error})") from error
-    channels = []
-    for lead, unit, samples in zip(exam.sig_name, exam.units, exam.p_signal.T):
-        if unit not in _UV:
-            raise RecordingError(
-                path, f"lead {lead} is in {unit!r}: expected one of {', '.join(_UV)}"
-            )
-        microvolts = (samples * _UV[unit]).astype(np.float32)
-        name = signals.identify(lead).name
-        channels.append(Channel(lead, name, "ecg", float(exam.fs), "uV", microvolts, []))
-    return Recording(
-        path=source.path,
-        subject=source.subject,
-        recording=source.recording,
-        start=None,
-        duration=exam.sig_len / exam.fs,
-        channels=channels,
-        annotations=[],
-        stages=None,
-        notes=[],
+    return check_leads(
+        read_recording(root / source.path, subject=source.subject, recording=source.recording)
     )
 
 
@@ -65,30 +33,38 @@ class Builder(RecordsBuilder):
     """Records of PTB-XL; see the README.md beside this file.
 
     Args:
-        sfreq_source: 100 reads records100, 500 reads records500.
+        sfreq_source: 100 reads records100, 500 reads records500; None: the dataset's own, 100.
         kwargs: as for every builder (`RecordsBuilder`).
     """
 
     VERSION: ClassVar[Any] = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First release."}
+    CLASSES: ClassVar[tuple[str, ...]] = CLASSES
     CLIP_SECONDS = 10.0
+    SFREQ_SOURCE: ClassVar[int] = 100
+    METADATA: ClassVar[dict[str, Any]] = SIGNALS
+    CLASS_KIND: ClassVar[str] = "diagnostic superclass"
     read = staticmethod(read)
 
-    def __init__(self, *, sfreq_source: int = 100, **kwargs: Any):
-        if sfreq_source not in (100, 500):
+    def __init__(self, *, sfreq_source: int | None = None, **kwargs: Any):
+        if sfreq_source not in (None, 100, 500):
             raise BuildError(f"sfreq_source must be 100 or 500 Hz, not {sfreq_source}")
-        self.sfreq_source = sfreq_source
+        self.sfreq_source = sfreq_source or self.SFREQ_SOURCE
         super().__init__(**kwargs)
         self._original_state |= {"sfreq_source": sfreq_source}
 
     def plan(self) -> Plan:
         root = self.require_source()
         if self.task not in (None, "multilabel"):
-            raise BuildError(f"--task={self.task}: ptbxl is multilabel (five superclasses)")
+            raise BuildError(
+                f"--task={self.task}: {self.name} is multilabel ({', '.join(self.CLASSES)})"
+            )
         exams = _table(root, "ptbxl_database.csv")
-        superclass = superclasses(_table(root, "scp_statements.csv"))
         column = "filename_lr" if self.sfreq_source == 100 else "filename_hr"
-        sources = [_source(root, exam, column, superclass) for exam in exams]
+        sources = [
+            _source(root, exam, column, tuple(float(name in found) for name in self.CLASSES))
+            for exam, found in zip(exams, self.exam_labels(root, exams))
+        ]
         if not any(s.problem is None for s in sources):
             raise BuildError(
                 f"--source={root}: no exam of ptbxl_database.csv is in records{self.sfreq_source}/"
@@ -96,15 +72,14 @@ class Builder(RecordsBuilder):
         unlabelled = sum(not any(s.labels) for s in sources)
         notes = []
         if unlabelled:
-            notes.append(
-                f"{unlabelled} exams have no diagnostic superclass: all their labels are 0"
-            )
-        notes += [
-            f"patient {subject} is in {' and '.join(splits)}: results there are optimistic"
-            for subject, splits in in_two_splits((s.subject, s.split) for s in sources).items()
-        ]
-        metadata = {"sfreq_source": self.sfreq_source}
-        return Plan(tuple(sources), "multilabel", CLASSES, tuple(notes), metadata)
+            notes.append(f"{unlabelled} exams have no {self.CLASS_KIND}: all their labels are 0")
+        metadata = {"sfreq_source": self.sfreq_source, **self.METADATA}
+        return Plan(tuple(sources), "multilabel", self.CLASSES, tuple(notes), metadata)
+
+    def exam_labels(self, root: Path, exams: list[dict[str, str]]) -> list[set[str]]:
+        """The classes of each exam."""
+        superclass = superclasses(_table(root, "scp_statements.csv"))
+        return [exam_classes(exam["scp_codes"], superclass) for exam in exams]
 
 
 def superclasses(statements: list[dict[str, str]]) -> dict[str, str]:
@@ -137,8 +112,7 @@ def _table(root: Path, name: str) -> list[dict[str, str]]:
         return [{k or "code": v or "" for k, v in row.items()} for row in rows]
 
 
-def _source(root: Path, exam: dict[str, str], column: str, superclass: dict[str, str]) -> Source:
-    found = exam_classes(exam["scp_codes"], superclass)
+def _source(root: Path, exam: dict[str, str], column: str, labels: tuple[float, ...]) -> Source:
     header = f"{exam[column]}.hea"
     signal = f"{exam[column]}.dat"
     absent = [name for name in (header, signal) if not (root / name).is_file()]
@@ -147,7 +121,7 @@ def _source(root: Path, exam: dict[str, str], column: str, superclass: dict[str,
         subject=f"patient{round(float(exam['patient_id']))}",
         recording=Path(exam[column]).name,
         split=_SPLIT_OF_FOLD[int(exam["strat_fold"])],
-        labels=tuple(float(name in found) for name in CLASSES),
+        labels=labels,
         files=(signal,),
         problem=f"missing file: {' and '.join(absent)}" if absent else None,
     )

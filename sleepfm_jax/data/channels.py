@@ -46,6 +46,49 @@ class Channel:
     notes: list[str] = field(default_factory=list)
 
 
+class FileChannel(Channel):
+    """A channel whose samples are read from its file each time they are asked for.
+
+    So a night of 40 channels needs the memory of one. What is read is not to be written to: it
+    would be lost at the next reading; assign `samples` instead.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        name: str,
+        modality: str,
+        sfreq: float,
+        unit: str,
+        samples: Callable[[], np.ndarray] | np.ndarray,
+        notes: list[str],
+    ):
+        super().__init__(label, name, modality, sfreq, unit, samples, notes)
+
+    @property
+    def samples(self) -> np.ndarray:
+        if isinstance(self._samples, np.ndarray):
+            return self._samples
+        samples = self._samples()
+        samples.flags.writeable = False
+        return samples
+
+    @samples.setter
+    def samples(self, samples: Callable[[], np.ndarray] | np.ndarray) -> None:
+        self._samples = samples
+
+
+@dataclass(frozen=True)
+class Window:
+    """Where a clip begins (s from the recording's start), and its labels [K].
+
+    None: the recording's own labels.
+    """
+
+    start: float
+    labels: tuple[float, ...] | None = None
+
+
 @dataclass
 class Recording:
     """One night or exam of one subject."""
@@ -59,6 +102,9 @@ class Recording:
     annotations: list[Annotation]
     stages: np.ndarray | None  # int8 [E], one a 30-s sleep_epoch from the start; -1 unscored
     notes: list[str] = field(default_factory=list)
+    # Which clips of so many seconds a labelled task takes, where not all from start to end; see
+    # `label_windows`.
+    windows: Callable[[float], Sequence[Window]] | None = None
 
 
 @dataclass(frozen=True)

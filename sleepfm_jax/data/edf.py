@@ -21,6 +21,7 @@ import numpy as np
 from sleepfm_jax.data.files import MAX_DAYS, Annotation, RecordingError, size_of
 
 _MAX_SIGNALS = 4096
+_MAPPED = 64 * 2**20  # bytes of a file in memory at a time
 _MAX_RECORDS = MAX_DAYS * 86_400  # each costs a look at its clock
 
 _FIELDS = (
@@ -66,20 +67,26 @@ class EdfFile:
     notes: list[str] = field(default_factory=list)
 
     def _bytes(self, signal: EdfSignal) -> np.ndarray:
-        """uint8 [records, bytes of the signal in one]: a view of the file, not read yet."""
-        data = np.memmap(
-            self.path,
-            np.uint8,
-            mode="r",
-            offset=self.header_bytes,
-            shape=(self.num_records, self.record_bytes),
-        )
+        """uint8 [records, bytes of the signal in one]."""
         width = signal.samples_per_record * self.bytes_per_sample
-        return data[:, signal.offset : signal.offset + width]
+        out = np.empty((self.num_records, width), np.uint8)
+        # The file is mapped piece by piece: mapped pages count as this process's memory.
+        piece = max(1, _MAPPED // self.record_bytes)
+        for first in range(0, self.num_records, piece):
+            rows = min(piece, self.num_records - first)
+            data = np.memmap(
+                self.path,
+                np.uint8,
+                mode="r",
+                offset=self.header_bytes + first * self.record_bytes,
+                shape=(rows, self.record_bytes),
+            )
+            out[first : first + rows] = data[:, signal.offset : signal.offset + width]
+        return out
 
     def samples(self, signal: EdfSignal) -> np.ndarray:
         """Digital values int16 or int32 [records * samples_per_record], one signal only."""
-        raw = np.ascontiguousarray(self._bytes(signal))
+        raw = self._bytes(signal)
         if self.bytes_per_sample == 2:
             return raw.view("<i2").reshape(-1)
         # The 24 bits become the upper three bytes of an int32; the shift back carries the sign.

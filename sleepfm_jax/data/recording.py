@@ -15,6 +15,7 @@ import numpy as np
 from sleepfm_jax.data.arrays import read_npz
 from sleepfm_jax.data.channels import (
     Channel,
+    FileChannel,
     Recording,
     Trace,
     amplitude_notes,
@@ -54,6 +55,9 @@ __all__ = [
     "read_hypnogram",
     "read_recording",
 ]
+
+# Bytes of samples in a file above which channels stay there until they are asked for.
+_LARGE = 128 * 2**20
 
 
 def read_recording(
@@ -262,29 +266,48 @@ def _read_channel(
         notes.append(f"digital limits {low:g} to {high:g} exceed {bits} bits")
     digital = edf.samples(signal)
     notes += amplitude_notes(digital, max(low, lowest), min(high, highest), modality)
+    sfreq = signal.samples_per_record / edf.record_seconds
+    _, total = _places(records, duration, signal.samples_per_record, sfreq)
+    if total != len(digital):
+        notes.append(f"gaps: {(total - len(digital)) / sfreq:g} s without data")
+    read = partial(_samples, edf, signal, factor, records, duration)
+    if edf.num_records * edf.record_bytes > _LARGE:
+        return FileChannel(signal.label, "", modality, sfreq, unit, read, notes)
+    return Channel(signal.label, "", modality, sfreq, unit, read(), notes)
+
+
+def _samples(
+    edf: EdfFile, signal: EdfSignal, factor: float, records: np.ndarray, duration: float
+) -> np.ndarray:
+    """float32 [T]: one signal, scaled, at its true times."""
     gain = (signal.physical[1] - signal.physical[0]) / (signal.digital[1] - signal.digital[0])
     samples = scaled(
-        digital, zero=signal.digital[0], gain=gain, offset=signal.physical[0], factor=factor
+        edf.samples(signal),
+        zero=signal.digital[0],
+        gain=gain,
+        offset=signal.physical[0],
+        factor=factor,
     )
     sfreq = signal.samples_per_record / edf.record_seconds
-    samples = _place(samples, records, duration, signal.samples_per_record, sfreq, notes)
-    return Channel(signal.label, "", modality, sfreq, unit, samples, notes)
+    return _place(samples, records, duration, signal.samples_per_record, sfreq)
 
 
-def _place(
-    samples: np.ndarray,
-    records: np.ndarray,
-    duration: float,
-    per_record: int,
-    sfreq: float,
-    notes: list[str],
-) -> np.ndarray:
-    """Samples of consecutive data records [R * per_record] at their true times, NaN in the gaps."""
+def _places(
+    records: np.ndarray, duration: float, per_record: int, sfreq: float
+) -> tuple[np.ndarray, int]:
+    """Where the first sample of every data record belongs, int64 [R], and how many there are."""
     firsts = np.floor(records * sfreq + 0.5).astype(np.int64)
     # Rounding may push a record onto the last sample of the one before; never overwrite.
     index = np.arange(len(firsts)) * per_record
     firsts = np.maximum.accumulate(firsts - index) + index
-    total = max(int(np.floor(duration * sfreq + 0.5)), int(firsts[-1]) + per_record)
+    return firsts, max(int(np.floor(duration * sfreq + 0.5)), int(firsts[-1]) + per_record)
+
+
+def _place(
+    samples: np.ndarray, records: np.ndarray, duration: float, per_record: int, sfreq: float
+) -> np.ndarray:
+    """Samples of consecutive data records [R * per_record] at their true times, NaN in the gaps."""
+    firsts, total = _places(records, duration, per_record, sfreq)
     if total == len(samples):
         return samples
     placed = np.full(total, np.nan, np.float32)
@@ -292,5 +315,4 @@ def _place(
     for run in np.split(np.arange(len(firsts)), breaks):
         source = slice(run[0] * per_record, (run[-1] + 1) * per_record)
         placed[firsts[run[0]] : firsts[run[0]] + len(run) * per_record] = samples[source]
-    notes.append(f"gaps: {(total - len(samples)) / sfreq:g} s without data")
     return placed

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from sleepfm_jax import dsp, signals
+from sleepfm_jax.data.channels import Window
 from sleepfm_jax.data.recording import Recording, RecordingError
 
 TASKS = ("none", "staging", "classification", "multilabel")
@@ -219,48 +220,44 @@ def standardise(recording: Recording, spec: ClipSpec) -> tuple[np.ndarray, ...]:
 def clips(recording: Recording, spec: ClipSpec, labels: Sequence[float] = ()) -> Iterator[Record]:
     """Cuts a recording into records.
 
-    The last clip is kept when it is partial: padded with zeros, the padding a gap of every channel
-    and
-    `num_samples` its real length. A recording shorter than a clip is one such clip. A clip in which
-    no channel of a known modality has a valid sample (a long pause in an EDF+D file) is left out.
-    All of this is written in `recording.notes` and the channels' notes, which are complete when the
-    iterator is.
+    Clips follow one another from start to end, or are those of `recording.windows` where it has
+    any and the task is classification or multilabel. A partial clip (the last, or a recording
+    shorter than a clip) is kept: padded with zeros, the padding a gap of every channel and
+    `num_samples` its real length. A clip in which no channel of a known modality has a valid sample
+    (a long pause in an EDF+D file) is left out. All of this is written in `recording.notes` and the
+    channels' notes, which are complete when the iterator is.
 
     Args:
-        labels: float [K], the recording's labels, given to each of its clips; NaN where unknown.
+        labels: float [K], the recording's labels, given to each of its clips whose window has none
+            of its own; NaN where unknown. May be () where all windows have their own.
 
     Raises:
-        RecordingError: no usable channel, or less than MIN_CLIP_SECONDS of recording.
+        RecordingError: no usable channel, less than MIN_CLIP_SECONDS of recording, or a window
+            without as much.
     """
-    if len(labels) != (len(spec.classes) if spec.task in ("classification", "multilabel") else 0):
-        raise ValueError(
-            f"{len(labels)} labels for task {spec.task!r} with classes {spec.classes}: must match"
-        )
+    labelled = spec.task in ("classification", "multilabel")
+    windows = recording.windows if labelled else None
+    _check_labels(labels, spec, may_be_empty=windows is not None)
     z, valid, mean, sd = standardise(recording, spec)
     channels, samples, total = recording.channels, spec.clip_samples, z.shape[1]
     names = [c.name for c in channels]
     positions = signals.electrode_positions(names)  # [C, 3]
     native_sfreq = np.array([c.sfreq for c in channels], np.float32)
     known = np.array([c.modality in signals.MODALITIES for c in channels])
-
-    count = math.ceil(total / samples)
-    tail = total - (count - 1) * samples  # real samples of the last clip
-    seconds = f"{tail / spec.sfreq:g} of {spec.clip_seconds:g} s"
-    if tail < MIN_CLIP_SECONDS * spec.sfreq:
-        if count == 1:
+    chosen = (
+        _back_to_back(recording, spec, total) if windows is None else windows(spec.clip_seconds)
+    )
+    empty = 0
+    for clip, window in enumerate(chosen):
+        lo = round(window.start * spec.sfreq)
+        hi = min(lo + samples, total)
+        if lo < 0 or hi - lo < MIN_CLIP_SECONDS * spec.sfreq:
             raise RecordingError(
                 recording.path,
-                f"{recording.duration:g} s of recording: a clip needs {MIN_CLIP_SECONDS:g} s",
+                f"a clip from {window.start:g} s, but the recording lasts {recording.duration:g} s",
             )
-        add_note(recording.notes, f"the last {tail / spec.sfreq:g} s are too short for a clip")
-        count, tail = count - 1, samples
-    elif count == 1 and tail < samples:
-        add_note(recording.notes, f"shorter than a clip: {seconds}, the rest masked")
-    elif tail < samples:
-        add_note(recording.notes, f"the last clip holds {seconds}, the rest masked")
-    empty = 0
-    for clip in range(count):
-        lo, hi = clip * samples, min((clip + 1) * samples, total)
+        own = labels if window.labels is None else window.labels
+        _check_labels(own, spec)
         padding = ((0, 0), (0, samples - (hi - lo)))
         clip_z = np.pad(z[:, lo:hi], padding)  # [C, T]
         clip_valid = np.pad(valid[:, lo:hi], padding)  # [C, T]; the padding is False
@@ -268,7 +265,6 @@ def clips(recording: Recording, spec: ClipSpec, labels: Sequence[float] = ()) ->
             empty += 1
             continue
         quantised, scale = dsp.quantise(clip_z)
-        start = clip * spec.clip_seconds
         yield Record(
             signals=quantised,
             scale=scale,
@@ -282,15 +278,46 @@ def clips(recording: Recording, spec: ClipSpec, labels: Sequence[float] = ()) ->
             positions=positions,
             gaps=dsp.mask_to_gaps(clip_valid),
             num_samples=hi - lo,
-            stages=stages_of_clip(recording.stages, start, spec),
-            labels=np.asarray(labels, np.float32),
+            stages=stages_of_clip(recording.stages, window.start, spec),
+            labels=np.asarray(own, np.float32),
             subject=recording.subject,
             recording=recording.recording,
             clip=clip,
-            start=start,
+            start=window.start,
         )
     if empty:
-        add_note(recording.notes, f"{empty} of {count} clips hold no valid sample and are left out")
+        add_note(
+            recording.notes, f"{empty} of {len(chosen)} clips hold no valid sample and are left out"
+        )
+
+
+def _check_labels(labels: Sequence[float], spec: ClipSpec, may_be_empty: bool = False) -> None:
+    wanted = len(spec.classes) if spec.task in ("classification", "multilabel") else 0
+    if len(labels) != wanted and not (may_be_empty and len(labels) == 0):
+        raise ValueError(
+            f"{len(labels)} labels for task {spec.task!r} with classes {spec.classes}: must match"
+        )
+
+
+def _back_to_back(recording: Recording, spec: ClipSpec, total: int) -> list[Window]:
+    """One clip after the other over `total` samples, the partial last one included."""
+    samples = spec.clip_samples
+    count = math.ceil(total / samples)
+    tail = total - (count - 1) * samples  # real samples of the last clip
+    seconds = f"{tail / spec.sfreq:g} of {spec.clip_seconds:g} s"
+    if tail < MIN_CLIP_SECONDS * spec.sfreq:
+        if count == 1:
+            raise RecordingError(
+                recording.path,
+                f"{recording.duration:g} s of recording: a clip needs {MIN_CLIP_SECONDS:g} s",
+            )
+        add_note(recording.notes, f"the last {tail / spec.sfreq:g} s are too short for a clip")
+        count -= 1
+    elif count == 1 and tail < samples:
+        add_note(recording.notes, f"shorter than a clip: {seconds}, the rest masked")
+    elif tail < samples:
+        add_note(recording.notes, f"the last clip holds {seconds}, the rest masked")
+    return [Window(clip * spec.clip_seconds) for clip in range(count)]
 
 
 def add_note(notes: list[str], note: str) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import itertools
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import edfio
@@ -50,8 +52,21 @@ def from_microvolts(values: np.ndarray, unit: str) -> np.ndarray:
     return values if unit == "uV" else values * np.float32(_VOLTS[unit])
 
 
-def write_edf(path: Path, traces: list[Trace], *, subject: str, start: datetime.datetime) -> None:
-    """Write one EDF file whole or not at all: it appears under its name only once complete."""
+def write_edf(
+    path: Path,
+    traces: list[Trace],
+    *,
+    subject: str,
+    start: datetime.datetime,
+    plus: bool = True,
+    record_seconds: int = 1,
+) -> None:
+    """Write one EDF file whole or not at all: it appears under its name only once complete.
+
+    Args:
+      plus: EDF+, with an annotation at the start; plain EDF otherwise.
+      record_seconds: length of a data record.
+    """
     signals = [
         edfio.EdfSignal.from_digital(
             item.digital,
@@ -69,8 +84,8 @@ def write_edf(path: Path, traces: list[Trace], *, subject: str, start: datetime.
         patient=edfio.Patient(code=subject),
         recording=edfio.Recording(startdate=start.date(), equipment_code="simulated"),
         starttime=start.time(),
-        data_record_duration=1,
-        annotations=[edfio.EdfAnnotation(0.0, None, "Recording starts")],
+        data_record_duration=record_seconds,
+        annotations=[edfio.EdfAnnotation(0.0, None, "Recording starts")] if plus else None,
     )
     _write_whole(edf, path)
 
@@ -79,22 +94,37 @@ def write_hypnogram(
     path: Path, stages: np.ndarray, *, subject: str, start: datetime.datetime
 ) -> None:
     """Write stages (int8 [E], -1 unscored) as EDF+ annotations, one a run of equal epochs."""
-    edges = np.flatnonzero(np.diff(stages, prepend=-2)) if len(stages) else np.zeros(0, int)
-    lengths = np.diff(edges, append=len(stages))
-    annotations = [
-        edfio.EdfAnnotation(
-            float(edge * SLEEP_EPOCH_SECONDS),
-            float(length * SLEEP_EPOCH_SECONDS),
-            _STAGE_TEXTS[stages[edge]] if stages[edge] >= 0 else "Sleep stage ?",
+    texts = [_STAGE_TEXTS[stage] if stage >= 0 else "Sleep stage ?" for stage in stages]
+    write_annotations(path, runs(texts), subject=subject, start=start)
+
+
+def runs(texts: Sequence[str]) -> list[tuple[float, float, str]]:
+    """(onset, duration, text) in seconds of each run of equal texts, one a sleep_epoch."""
+    found = []
+    epoch = 0
+    for text, group in itertools.groupby(texts):
+        length = len(list(group))
+        found.append(
+            (float(epoch * SLEEP_EPOCH_SECONDS), float(length * SLEEP_EPOCH_SECONDS), text)
         )
-        for edge, length in zip(edges, lengths)
-    ]
+        epoch += length
+    return found
+
+
+def write_annotations(
+    path: Path,
+    annotations: Sequence[tuple[float, float, str]],
+    *,
+    subject: str,
+    start: datetime.datetime,
+) -> None:
+    """Write an EDF+ file of nothing but annotations: (onset, duration, text), in seconds."""
     edf = edfio.Edf(
         [],
         patient=edfio.Patient(code=subject),
         recording=edfio.Recording(startdate=start.date(), equipment_code="simulated"),
         starttime=start.time(),
-        annotations=annotations,
+        annotations=[edfio.EdfAnnotation(*annotation) for annotation in annotations],
     )
     _write_whole(edf, path)
 

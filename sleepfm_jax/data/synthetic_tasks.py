@@ -32,7 +32,7 @@ _LESION = np.array([0.10, 0.30, 0.35, -0.45, 0.0, -0.20, 0.0])
 
 #: Directions of the leads in the body (to the left, to the feet, to the front); limb leads lie in
 #: the frontal plane.
-_LEAD_VECTORS = np.array(
+LEAD_VECTORS = np.array(
     [
         [1.0, 0.0, 0.0], [0.5, 0.866, 0.0], [-0.5, 0.866, 0.0],
         [-0.75, -0.433, 0.0], [0.75, -0.433, 0.0], [0.0, 0.866, 0.0],
@@ -180,7 +180,7 @@ def render_ecg(
     if not rhythm.atrial:  # fibrillation waves, best seen in V1
         flutter = _coarse_noise(rng, samples, sfreq)
         dipole += np.array([0.02, 0.05, 0.05], np.float32)[:, None] * flutter
-    leads = (_LEAD_VECTORS.astype(np.float32) @ dipole).astype(np.float32)  # [12, T]
+    leads = (LEAD_VECTORS.astype(np.float32) @ dipole).astype(np.float32)  # [12, T]
     electrode_gain = np.exp(0.12 * person.standard_normal(6))
     leads[6:] *= electrode_gain[:, None].astype(np.float32)
     # noise lives on the electrodes, so Einthoven's law holds with it

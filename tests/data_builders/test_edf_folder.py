@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pickle
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from data_builders import build_report, engine, shards
+from data_builders import build_report, engine, record_features, shards
 from data_builders.edf_folder import edf_folder_dataset_builder
 from data_builders.edf_folder.edf_folder_dataset_builder import Builder
 from data_builders.engine import BuildError
@@ -88,7 +89,10 @@ def test_a_late_start_keeps_its_fraction(folder, tmp_path):
 def test_the_report_lies_beside_the_records(folder, tmp_path):
     builder = build(folder, tmp_path)
     report = json.loads((builder.data_path / "build_report.json").read_text(encoding="utf-8"))
-    assert set(report) == {"recordings", "totals", "spec"}
+    assert set(report) == {"recordings", "channel_lists", "totals", "shards", "spec"}
+    assert {r["channels"] for r in report["recordings"]} == {0}  # all four have the same
+    report = build_report.load(builder.data_dir)
+    assert set(report) == {"recordings", "totals", "shards", "spec"}
     assert [r["path"] for r in report["recordings"]] == [
         "a.edf",
         "b.edf",
@@ -104,11 +108,13 @@ def test_the_report_lies_beside_the_records(folder, tmp_path):
         "split",
         "channels",
         "clips",
+        "hours",
         "notes",
     }
     assert first["status"] == "built"
     assert first["clips"] == 3
-    assert set(first["channels"][0]) == {"label", "name", "modality", "sfreq", "unit", "notes"}
+    keys = {"label", "name", "modality", "sfreq", "unit", "valid", "notes"}
+    assert set(first["channels"][0]) == keys
     totals = report["totals"]
     assert totals["recordings"] == totals["built"] == totals["subjects"] == 4
     assert totals["clips"] == 12
@@ -116,6 +122,11 @@ def test_the_report_lies_beside_the_records(folder, tmp_path):
     assert totals["channels_by_modality"] == {"bas": 4, "resp": 4, "ecg": 4, "emg": 4}
     assert sum(s["subjects"] for s in totals["splits"].values()) == 4
     assert report["spec"]["clip_seconds"] == 30.0
+    assert {c["valid"] for c in first["channels"]} == {1.0}  # padding is no missing sample
+    written = sorted(builder.data_path.glob("*.array_record*"))
+    hashes = {hashlib.sha256(path.read_bytes()).hexdigest() for path in written}
+    assert {s["sha256"] for s in report["shards"]} == hashes
+    assert sum(s["clips"] for s in report["shards"]) == 12
 
 
 def shard_bytes(builder):
@@ -151,7 +162,7 @@ def test_an_interrupted_build_keeps_its_finished_shards(folder, tmp_path, monkey
     builder = Builder(source=folder, data_dir=tmp_path / "again", **SMALL)
     builder.download_and_prepare(progress=lines.append)
     assert len(calls) == 3 + 2  # the two finished ones are not read again
-    assert sum("kept" in line for line in lines) == 2
+    assert "2 of 4 shards kept from an earlier run" in lines
     assert shard_bytes(builder) == shard_bytes(whole)
     assert sorted(p.name for p in final.parent.iterdir()) == ["1.0.0"]
 
@@ -365,7 +376,7 @@ def test_splits_are_by_subject_and_depend_on_names_alone():
 def test_the_serialised_record_is_small_beside_its_signals(folder, tmp_path):
     recording = edf_folder_dataset_builder.read(folder, shards.Source("a.edf", "a", "a", "train"))
     record = next(records.clips(recording, records.ClipSpec(64, 30)))
-    assert len(shards.serialise(record)) < record.signals.nbytes + 1000
+    assert len(record_features.serialise(record)) < record.signals.nbytes + 1000
 
 
 # --- the program ----------------------------------------------------------------------------------
@@ -404,7 +415,7 @@ def test_launch_build_prints_what_it_did(root, folder, tmp_path):
         ([], "--dataset, --source, --data_dir not given"),
         (
             ["--dataset=nope", "--source=.", "--data_dir=x"],
-            "no such dataset. Known: edf_folder, eegmat, ptbxl",
+            "no such dataset. Known: braincapture, ",
         ),
         (["--dataset=edf_folder", "--source=nowhere", "--data_dir=x"], "no such folder"),
         (["--datasets=edf_folder"], "Unknown command line flag 'datasets'"),

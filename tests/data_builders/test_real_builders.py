@@ -167,7 +167,7 @@ def test_an_unreadable_exam_is_quarantined(shared, tmp_path):
     assert report["totals"]["built"] == 2
     (bad,) = [r for r in report["recordings"] if r["status"] == "quarantined"]
     assert bad["path"] == "records100/00000/00002_lr.hea"
-    assert "WFDB" in bad["reason"]
+    assert bad["reason"].startswith("0.41 s of recording")
     with pytest.raises(BuildError, match=r"scp_statements\.csv"):
         (copy / "scp_statements.csv").unlink()
         build(Ptbxl, copy, tmp_path / "out2")

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import types
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from data_builders import shards
 from data_builders.edf_folder.edf_folder_dataset_builder import Builder
 from data_builders.engine import BuildError
 from launch import build as launch_build
@@ -64,14 +62,6 @@ def test_one_place_holds_one_kind(source, tmp_path):
     with pytest.raises(BuildError, match="other settings"):
         build(source, tmp_path, resampling="reference")
     build(source, tmp_path)  # the same again: nothing to do
-
-
-def test_records_from_before_there_was_a_choice_are_recognised():
-    """The fingerprint of a build without files, as it was then."""
-    key = shards.input_key(Path("."), "train", (), records.ClipSpec())
-    assert key == "cea1e0fb6c2d63b0e6e613dbb603fd4f0810b5b3e70b8aa38321c197520d6194"
-    spec = records.ClipSpec(resampling="reference")
-    assert shards.input_key(Path("."), "train", (), spec) != key
 
 
 def test_a_mistyped_method_is_named(source, tmp_path):

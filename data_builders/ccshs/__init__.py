@@ -1,0 +1,1 @@
+"""Cleveland Children's Sleep and Health Study (CCSHS)."""

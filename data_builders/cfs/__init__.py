@@ -1,0 +1,1 @@
+"""Cleveland Family Study (CFS)."""

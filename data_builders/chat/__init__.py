@@ -1,0 +1,1 @@
+"""Childhood Adenotonsillectomy Trial (CHAT)."""

@@ -1,0 +1,1 @@
+"""CHB-MIT: long-term EEG of children with epilepsy."""

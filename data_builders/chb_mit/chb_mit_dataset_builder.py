@@ -1,0 +1,59 @@
+"""CHB-MIT: long-term scalp EEG of children with epilepsy, seizures marked by their summaries."""
+
+from __future__ import annotations
+
+import functools
+import re
+from pathlib import Path, PurePosixPath
+from typing import Any, ClassVar
+
+import tensorflow_datasets as tfds
+
+from data_builders.shards import Source
+from data_builders.wake_eeg import Found, WakeEegBuilder
+from sleepfm_jax.data.event_labels import read_chb_summary
+from sleepfm_jax.data.label_windows import on_grid, one_hot
+from sleepfm_jax.data.recording import Recording, RecordingError, read_recording
+
+CLASSES = ("no_seizure", "seizure")
+_LABELS = one_hot(CLASSES)
+_NAME = re.compile(r"(chb\d\d)[a-z]?_\d+\+?\.edf", re.IGNORECASE)
+SAME_PERSON = {"chb21": "chb01"}
+"""Case 21 was recorded from the person of case 1, a year and a half later."""
+
+
+def read(root: Path, source: Source) -> Recording:
+    """Reads one recording at its native rate; whole clips are labelled by the seizures they hold.
+
+    Raises:
+        RecordingError: the recording or the summary cannot be read, or the summary does not name
+            the recording.
+    """
+    path = root / source.path
+    recording = read_recording(path, subject=source.subject, recording=source.recording)
+    seizures = read_chb_summary(root / source.files[0])
+    if path.name not in seizures:
+        raise RecordingError(path, f"{Path(source.files[0]).name} does not name it: no labels")
+    recording.windows = functools.partial(
+        on_grid, recording, seizures[path.name], _LABELS, "no_seizure"
+    )
+    return recording
+
+
+class Builder(WakeEegBuilder):
+    """Records of CHB-MIT; see the README.md beside this file."""
+
+    VERSION: ClassVar[Any] = tfds.core.Version("1.0.0")
+    RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First release."}
+    CLASSES = CLASSES
+    EXAMPLE = "chb01/chb01_03.edf with chb01/chb01-summary.txt"
+    NOTES = ("chb21 is the same person as chb01, and in the same split",)
+    read = staticmethod(read)
+
+    def found(self, path: str, files: frozenset[str]) -> Found | None:
+        name = _NAME.fullmatch(PurePosixPath(path).name)
+        if name is None:
+            return None
+        case = name[1].lower()
+        summary = PurePosixPath(path).with_name(f"{case}-summary.txt")
+        return Found(SAME_PERSON.get(case, case), files=(str(summary),))

@@ -1,0 +1,1 @@
+"""PhysioNet/CinC Challenge 2018."""

@@ -1,0 +1,1 @@
+"""CODE-15 %: 12-lead ECGs of a Brazilian telehealth network."""

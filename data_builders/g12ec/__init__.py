@@ -1,0 +1,1 @@
+"""G12EC: 12-lead ECGs from Georgia."""

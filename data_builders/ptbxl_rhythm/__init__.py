@@ -1,0 +1,1 @@
+"""PTB-XL with rhythm and conduction labels."""

@@ -1,0 +1,1 @@
+"""Sleep Heart Health Study (SHHS)."""

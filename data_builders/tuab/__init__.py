@@ -1,0 +1,1 @@
+"""TUAB: clinical EEG, normal and abnormal."""

@@ -1,0 +1,1 @@
+"""TUEV: clinical EEG with labelled events of six classes."""

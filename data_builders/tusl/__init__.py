@@ -1,0 +1,1 @@
+"""TUSL: clinical EEG with slowing, seizures and complex background."""

@@ -1,0 +1,1 @@
+"""Wisconsin Sleep Cohort (WSC)."""

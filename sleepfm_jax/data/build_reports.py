@@ -1,0 +1,64 @@
+"""build_report.json as it is stored beside the records.
+
+An archive of hundreds of thousands of exams has the same few channels in all of them. So lists of
+channels are stored once, under "channel_lists", and a recording's "channels" is a number in there;
+in memory the recordings share the lists. One line a recording, for grep.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+FILENAME = "build_report.json"
+
+
+def share(recordings: list[dict[str, Any]], lists: dict[str, list]) -> None:
+    """Makes recordings with equal channels hold one and the same list.
+
+    Args:
+        recordings: entries of a report; changed in place.
+        lists: every list so far, by its JSON; more are added.
+    """
+    for recording in recordings:
+        text = json.dumps(recording["channels"])
+        recording["channels"] = lists.setdefault(text, recording["channels"])
+
+
+def pack(report: dict[str, Any]) -> str:
+    """A report, its recordings' channels as lists, as the text of its file."""
+    lists: dict[str, int] = {}
+    known: dict[int, int] = {}  # id of a shared list → its number
+    recordings = []
+    for recording in report["recordings"]:
+        channels = recording["channels"]
+        if id(channels) not in known:
+            known[id(channels)] = lists.setdefault(_line(channels), len(lists))
+        recordings.append(_line(recording | {"channels": known[id(channels)]}))
+    rest = {k: v for k, v in report.items() if k != "recordings"}
+    parts = [f'"recordings": [\n{_lines(recordings)}]', f'"channel_lists": [\n{_lines(lists)}]']
+    parts += [f"{json.dumps(k)}: {_line(v)}" for k, v in rest.items()]
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+def expand(report: dict[str, Any]) -> dict[str, Any]:
+    """The report as it was packed: every recording with its (shared) list of channels."""
+    lists = report.pop("channel_lists", [])
+    for recording in report["recordings"]:
+        if isinstance(recording.get("channels"), int):
+            recording["channels"] = lists[recording["channels"]]
+    return report
+
+
+def load(folder: Path) -> dict[str, Any]:
+    """The report of the dataset in `folder`."""
+    return expand(json.loads((folder / FILENAME).read_text(encoding="utf-8")))
+
+
+def _line(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _lines(values) -> str:
+    return ",\n".join(values) + "\n"

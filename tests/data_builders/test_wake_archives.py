@@ -1,0 +1,310 @@
+"""Archives of labelled wake EEG: simulated as they are on disk, built, compared with the truth.
+
+`pytest -rP -k wake_table` prints a table of all of them.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from data_builders.engine import BuildError
+from sleepfm_jax.data import pipeline
+from sleepfm_jax.data.event_labels import read_intervals
+from sleepfm_jax.data.synthetic import SimulationError
+from sleepfm_jax.data.synthetic_wake import FAULTS, write_archive
+from sleepfm_jax.evaluators.features import heart_rate_statistics
+from tests.data_builders.wake_archives_for_tests import (
+    Built,
+    band_power,
+    build,
+    builder_of,
+    check_faults,
+    check_truth,
+    simulate_and_build,
+    table_row,
+)
+
+# People, so many that every kind of fault is there at least once.
+SUBJECTS = {"tuab": 10, "tuev": 15, "tusl": 17, "chb_mit": 6, "braincapture": 12, "eegmat": 6}
+CLIPS = {"tuab": 60, "tuev": 5, "tusl": 60, "chb_mit": 60, "braincapture": 60, "eegmat": 20}
+CHANNELS = {  # of a recording: bas, ecg, other
+    "tuab": (21, 1, 2),
+    "tuev": (21, 1, 2),
+    "tusl": (21, 1, 2),
+    "chb_mit": (23, 0, 0),
+    "braincapture": (19, 0, 0),
+    "eegmat": (20, 1, 0),
+}
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    """archive(name): the archive with faults in two thirds of its recordings, built."""
+
+    @functools.cache
+    def make(name: str) -> Built:
+        folder = tmp_path_factory.mktemp(name)
+        return simulate_and_build(folder, name, subjects=SUBJECTS[name], faults=2 / 3)
+
+    return make
+
+
+@pytest.mark.parametrize("name", SUBJECTS)
+def test_records_are_what_was_simulated(archive, name):
+    built = archive(name)
+    assert check_truth(built) >= 3
+    assert built.metadata["clip_seconds"] == CLIPS[name]
+    assert built.metadata["sfreq"] == 128
+    assert built.metadata["task"] == "classification"
+    assert built.metadata["filter"].startswith("none")
+    assert "clip(physical, -50, 50) / 10" in built.metadata["normalisation"]
+    if name != "eegmat":
+        assert built.metadata["patch_samples"] == 128
+        planned = {r["split"] for r in built.report["recordings"]}
+        assert planned == {"train", "validation", "test"}
+    damaged = {row["path"] for row in built.faults}
+    for row in built.truth:
+        if row["path"] in damaged:
+            continue
+        found = [c["modality"] for c in built.entry(row["path"])["channels"]]
+        dashes = sum(c["label"] == "-" for c in built.entry(row["path"])["channels"])
+        bas, ecg, other = CHANNELS[name]
+        counts = [found.count(m) for m in ("bas", "ecg", "other")]
+        assert counts == [bas, ecg, other + dashes], row["path"]
+        for record in built.records[row["path"]]:
+            assert record.signals.shape == (len(found), CLIPS[name] * 128)
+            eeg = np.array(record.modalities) == "bas"
+            assert np.isfinite(record.positions[eeg]).all()
+            assert 5 < np.median(record.sd[eeg]) < 100  # uV
+
+
+@pytest.mark.parametrize("name", SUBJECTS)
+def test_faults_become_what_they_should(archive, name):
+    assert set(check_faults(archive(name))) == set(FAULTS[name])
+
+
+def test_the_wake_table(archive):
+    print("\n| dataset | recordings | clips | channels | labels | train/val/test clips | faults |")
+    print("|---|---|---|---|---|---|---|")
+    for name in SUBJECTS:
+        print(table_row(archive(name)))
+
+
+def test_whole_recordings_are_what_tuab_labels(archive):
+    built = archive("tuab")
+    ratio = {"normal": [], "abnormal": []}
+    for path, clips in built.records.items():
+        assert [r.start for r in clips] == [0, 60][: len(clips)]
+        for record in clips:
+            eeg = np.array(record.modalities) == "bas"
+            slow, alpha = (band_power(record, 128, *b)[eeg].mean() for b in ((1, 4), (8, 12)))
+            ratio["abnormal" if "/abnormal/" in path else "normal"].append(slow / alpha)
+    assert min(ratio["abnormal"]) > max(ratio["normal"])  # the classes differ in the signal
+    rates = {r.native_sfreq[0] for clips in built.records.values() for r in clips}
+    assert rates == {250, 256, 512}
+
+
+def test_a_person_of_both_official_sets_is_tested_only(tmp_path):
+    write_archive("tuab", tmp_path / "out", subjects=6)
+    tree = tmp_path / "out" / "tuab"
+    (tested,) = tree.glob("edf/eval/*/01_tcp_ar/*.edf")
+    twin = "edf/train/normal/01_tcp_ar/" + tested.name.replace("s001", "s009")
+    shutil.copyfile(tested, tree / twin)
+    shutil.copyfile(tested, tree / "edf" / "train" / "normal" / "01_tcp_ar" / "copy of it.edf")
+    report, _, found, split_of = build("tuab", tree, tmp_path / "records")
+    bad = {r["path"]: r["reason"] for r in report["recordings"] if r["status"] != "built"}
+    assert len(bad) == 2
+    assert "is in the archive's test set too" in bad[twin]
+    assert "its path is not like" in bad["edf/train/normal/01_tcp_ar/copy of it.edf"]
+    assert [s for n, s in split_of.items() if found[n][0].subject == tested.name[:8]] == ["test"]
+
+
+def test_every_line_of_a_rec_is_a_clip_around_its_event(archive):
+    built = archive("tuev")
+    damaged = {row["path"] for row in built.faults}
+    path = next(row["path"] for row in built.truth if row["path"] not in damaged)
+    events = read_intervals((built.tree / path).with_suffix(".rec"))
+    clips = built.records[path]
+    assert len(clips) == len(events)
+    classes = built.metadata["classes"]
+    assert list(classes) == ["bckg", "pled", "artf", "eyem", "gped", "spsw"]
+    for event, record in zip(events, clips):
+        assert record.labels.tolist() == [float(event.label == c) for c in classes]
+        assert record.start == min(max(0.0, event.start - 2.0), 55.0)
+        assert record.num_samples == 640
+        assert not (record.gaps[:, 0] == 0).any()
+        if event.label == "eyem":  # a blink, and only within the event
+            front = record.physical()[record.channel_labels.index("EEG FP1-REF")]
+            at = np.abs(front).argmax() / 128 + record.start
+            assert event.start - 0.1 < at < event.stop + 0.1
+
+
+def test_tse_and_csv_say_the_same_about_tusl(archive):
+    built = archive("tusl")
+    kinds = {p.suffix for p in built.tree.rglob("*") if p.suffix in (".csv", ".tse")}
+    assert kinds == {".csv", ".tse"}  # both were read: every recording equals the truth
+    names = {r.channel_labels[0] for clips in built.records.values() for r in clips}
+    assert {"EEG FP1-REF", "EEG FP1-LE"} <= names
+
+
+def test_chb21_is_chb01(archive):
+    built = archive("chb_mit")
+    of = {path[:5]: clips[0].subject for path, clips in built.records.items()}
+    assert of["chb21"] == "chb01"
+    both = [path for path in built.records if path[:5] in ("chb01", "chb21")]
+    assert len({built.split[path] for path in both}) == 1
+    damaged = {row["path"] for row in built.faults}
+    path = next(p for p in built.records if p.endswith("_02.edf") and p not in damaged)
+    names = built.records[path][0].channel_names
+    assert names.count("T8-P8") == names.count("T8-P8#2") == 1
+    dash = built.records[path][0].channel_labels.index("-")
+    assert built.records[path][0].modalities[dash] == "other"
+    assert built.records[path][0].sd[dash] == 0
+    # A seizure that lies half in a clip and half out of it is in both or in none; touched clips are
+    # neither.
+    starts = [r.start for r in built.records[path]]
+    assert len(starts) in (3, 4)
+
+
+def test_seizures_are_in_the_signal(archive):
+    power = {(1.0, 0.0): [], (0.0, 1.0): []}
+    for clips in archive("chb_mit").records.values():
+        for record in clips:
+            at = record.channel_labels.index("F7-T7")
+            power[tuple(record.labels.tolist())].append(record.physical()[at].std())
+    background, seizure = power.values()
+    assert len(seizure) >= 3
+    assert min(seizure) > 1.2 * max(background)
+
+
+@pytest.mark.parametrize("name", SUBJECTS)
+def test_records_become_a_batch(archive, name):
+    built = archive(name)
+    clips = [clips[0] for clips in built.records.values()][:4]
+    bas, ecg, _ = CHANNELS[name]
+    slots = (("bas", bas), ("ecg", ecg)) if ecg else (("bas", bas),)
+    batch = pipeline.collate(clips, pipeline.BatchSpec(slots, 128, 128 * CLIPS[name]))
+    assert batch["signals"].shape == (4, bas + ecg, 128 * CLIPS[name])
+    assert batch["labels"].shape == (4, len(built.metadata["classes"]))
+    assert batch["mask"].shape == (4, bas + ecg, CLIPS[name])
+    assert batch["mask"].any(axis=(1, 2)).all()
+
+
+def test_without_labels_recordings_are_cut_from_start_to_end(tmp_path):
+    write_archive("tuev", tmp_path / "out", subjects=3)
+    _, metadata, found, _ = build(
+        "tuev", tmp_path / "out" / "tuev", tmp_path / "records", task="none", clip_seconds=25
+    )
+    assert metadata["task"] == "none"
+    assert metadata["classes"] == []
+    for clips in found.values():
+        assert [r.start for r in clips] == [0, 25, 50]
+        assert clips[0].labels.shape == (0,)
+
+
+@pytest.mark.parametrize("name", ["tuab", "tuev", "tusl", "chb_mit"])
+def test_another_folder_or_task_is_refused(tmp_path, name):
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "night.edf").write_bytes(b"")
+    with pytest.raises(BuildError, match="but 1 other EDF files"):
+        builder_of(name)(source=tmp_path, data_dir=tmp_path / "r").plan()
+    with pytest.raises(BuildError, match="is for classification"):
+        builder_of(name)(source=tmp_path, data_dir=tmp_path / "r", task="staging").plan()
+
+
+def hashes(folder):
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix != ".json")
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+@pytest.mark.parametrize("name", ["tuab", "tuev"])
+def test_the_same_seed_gives_the_same_files(tmp_path, name):
+    for number, (subjects, seed) in enumerate([(2, 1), (2, 1), (2, 2), (3, 1)]):
+        write_archive(name, tmp_path / str(number), subjects=subjects, seed=seed)
+    one, again, other, more = (hashes(tmp_path / str(i) / name) for i in range(4))
+    assert one == again
+    assert one != other
+    assert one.items() <= more.items()
+    with pytest.raises(SimulationError, match="not empty"):
+        write_archive(name, tmp_path / "0", subjects=2)
+    with pytest.raises(SimulationError, match="no such archive"):
+        write_archive("tuh", tmp_path / "new", subjects=2)
+
+
+@pytest.mark.slow
+def test_from_the_command_line_with_processes(tmp_path, root):
+    write_archive("tusl", tmp_path / "here", subjects=3, seed=5)
+    command = [sys.executable, "-m", "launch.simulate", "--dataset=tusl", "--subjects=3"]
+    command += [f"--out={tmp_path / 'there'}", "--seed=5", "--workers=2"]
+    subprocess.run(command, cwd=root, check=True, capture_output=True)
+    assert hashes(tmp_path / "here") == hashes(tmp_path / "there")
+
+
+# --- real recordings ------------------------------------------------------------------------------
+
+
+def raw_ecg(path):
+    """(the ECG, Hz) of an EDF file, with nothing but NumPy."""
+    raw = path.read_bytes()
+    count, seconds, header = int(raw[252:256]), float(raw[244:252]), int(raw[184:192])
+    labels = [raw[256 + 16 * i :][:16].decode().strip() for i in range(count)]
+    samples = [int(raw[256 + 216 * count + 8 * i :][:8]) for i in range(count)]
+    data = np.frombuffer(raw, "<i2", offset=header)
+    frames = data[: len(data) // sum(samples) * sum(samples)].reshape(-1, sum(samples))
+    first = sum(samples[: labels.index("ECG ECG")])
+    number = samples[labels.index("ECG ECG")]
+    return frames[:, first : first + number].ravel().astype(float), number / seconds
+
+
+def plain_heart_rate(x, sfreq):
+    """Beats a minute: peaks of the energy at 5 to 25 Hz, 0.3 s apart; intervals near the median."""
+    spectrum, f = np.fft.rfft(x - x.mean()), np.fft.rfftfreq(len(x), 1 / sfreq)
+    band = np.fft.irfft(spectrum * ((f > 5) & (f < 25)), len(x))
+    energy = np.convolve(band**2, np.hanning(round(0.12 * sfreq)), "same")
+    length = round(2 * sfreq)
+    highest = energy[: len(energy) // length * length].reshape(-1, length).max(1)
+    candidates = np.flatnonzero(
+        (energy[1:-1] > energy[:-2])
+        & (energy[1:-1] >= energy[2:])
+        & (energy[1:-1] > 0.3 * np.median(highest))
+    )
+    peaks = []
+    for i in candidates[np.argsort(-energy[candidates + 1])]:
+        if all(abs(i - other) > 0.3 * sfreq for other in peaks):
+            peaks.append(i)
+    intervals = np.diff(np.sort(peaks)) / sfreq
+    middle = np.median(intervals)
+    return 60 / intervals[np.abs(intervals - middle) < 0.25 * middle].mean()
+
+
+@pytest.mark.real
+def test_heart_rates_of_eegmat_are_those_of_the_raw_files(shared, tmp_path):
+    source = shared / "data" / "wake_eeg_eegmat"
+    folder = tmp_path / "eegmat"
+    folder.mkdir()
+    chosen = sorted(source.glob("*.edf"))
+    for path in [*chosen, source / "subject-info.csv"]:
+        (folder / path.name).symlink_to(path)
+    _, _, found, _ = build("eegmat", folder, tmp_path / "records", clip_seconds=62)
+    difference, no_beats = {}, set()
+    for path in chosen:
+        (record,) = found[path.stem]
+        assert record.num_samples == 62 * 128
+        ecg = [record.modalities.index("ecg")]
+        samples = record.physical()[ecg]
+        if np.isnan(heart_rate_statistics(samples, record.valid()[ecg], 128)[0]):
+            no_beats.add(path.stem)  # noise: no detector can agree with another on it
+            continue
+        rate = plain_heart_rate(samples[0].astype(float), 128)
+        difference[path.stem] = abs(rate - plain_heart_rate(*raw_ecg(path)))
+    print(f"{len(difference)} recordings, at most {max(difference.values()):.3f} bpm apart")
+    assert no_beats == {"Subject02_1", "Subject13_1", "Subject20_2"}
+    assert len(difference) == 45
+    assert max(difference.values()) < 1, difference
