@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -51,10 +52,11 @@ def _read_pickle(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        said = str(error).split("\n")[0]
+        asked = re.search(r"GLOBAL (\S+)", str(error))
         raise WeightsError(
-            f"{path}: refused, because it holds more than weights, and opening such a file runs "
-            f"code of its maker's. Save the state dict alone. (PyTorch: {said})"
+            f"{path}: refused, because it holds more than weights"
+            + (f" (it calls for {asked[1]})" if asked else "")
+            + ", and opening such a file runs code of its maker's. Save the state dict alone."
         ) from error
     except Exception as error:  # its unpickler stumbles over other files in every way there is
         raise WeightsError(f"{path}: not a PyTorch file ({error})") from error

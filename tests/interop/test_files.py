@@ -75,7 +75,7 @@ def test_code_in_a_file_is_refused_and_not_run(tmp_path, torch, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.save({"state_dict": {"weight": torch.ones(2)}, "surprise": Malice()}, "best.pt")
     with pytest.raises(
-        WeightsError, match=r"best\.pt: refused, because it holds more than weights"
+        WeightsError, match=r"best\.pt: refused, because .* calls for posix\.system\)"
     ):
         read_weights("best.pt")
     assert [p.name for p in tmp_path.iterdir()] == ["best.pt"]
