@@ -3,8 +3,14 @@
     data_builders/
       engine.py          the base class: plan → work units → shards → an ordinary TFDS dataset
       shards.py          one work unit → one ArrayRecord shard and its report
-      build_report.py    what was built and what was not, and why
+      record_features.py a record as TFDS stores it
+      runners.py         who builds the units: processes of this machine, or an Apache Beam pipeline
+      dataset_folder.py  unfinished work, and how a finished dataset gets its name
+      storage.py         local files and buckets
+      build_report.py    what was built and what was not, and why; report_page.py, as a page
       subject_splits.py  train, validation and test by subject
+      leak_check.py      nobody is in two splits
+      benchmark.py       speed, beside a script of the published recipe
       <name>/<name>_dataset_builder.py   class Builder: which files, whose, which split, which
       labels
 

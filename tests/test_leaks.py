@@ -88,6 +88,17 @@ def test_a_leak_is_left_out_when_asked(encoder, resplit):
     assert count == {"train": 2, "validation": 1, "test": 1}
 
 
+def test_pretraining_on_two_datasets_that_split_the_same_people_apart(
+    tiny_data_dir, resplit, tmp_path
+):
+    for name, data_dir in {"visit1": tiny_data_dir, "visit2": resplit}.items():
+        (tmp_path / name).symlink_to(data_dir / "simulated_psg")
+    pipeline.check_no_leak(tmp_path, ["visit1"])
+    pipeline.check_no_leak(tmp_path, ["visit2"])
+    with pytest.raises(pipeline.DatasetError, match=r"subjects of visit1's .* split are in the"):
+        pipeline.check_no_leak(tmp_path, ["visit1", "visit2"])
+
+
 def test_by_cross_validation_everybody_is_scored(encoder, tiny_data_dir, monkeypatch):
     monkeypatch.setattr(pipeline, "has_split", lambda data_dir, name, split: split == "train")
     with pytest.raises(LeakError, match=r"3 of the 3 subjects to be scored \(train\)"):
