@@ -36,8 +36,8 @@ timed "simulate PSG" simulate simulated_psg 72 --hours=0.5
 timed "simulate wake EEG" simulate simulated_wake_eeg 40
 timed "simulate ECG" simulate simulated_ecg 300
 timed "build PSG" build simulated_psg --clip_seconds=30
-timed "build wake EEG" build simulated_wake_eeg
-timed "build ECG" build simulated_ecg
+timed "build wake EEG" build simulated_wake_eeg --num_workers=0 # too little to share
+timed "build ECG" build simulated_ecg --num_workers=0
 timed pretrain python -m launch.pretrain --config=configs/pretrain_simulated.py --data_dir="$data" --workdir="$workdir"
 timed "probe PSG" probe simulated_psg --channels=trained # all of them would take a minute more
 timed "probe wake EEG" probe simulated_wake_eeg
