@@ -23,6 +23,7 @@ from typing import Any
 
 from data_builders import shards, storage
 from data_builders.shards import UnitResult, WorkUnit
+from sleepfm_jax.data.memory import keep_freed_memory
 
 Runner = Callable[[Sequence[WorkUnit], storage.AnyPath], Iterator[UnitResult]]
 
@@ -197,6 +198,7 @@ def _serve(pipe: connection.Connection, directory: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # temporary files are removed on the way
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    keep_freed_memory()
     folder = storage.as_path(directory)
     pipe.send(("reading", None))
     while True:

@@ -155,7 +155,7 @@ def test_a_path_that_cannot_be_reached_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(fsspec, "get_filesystem_class", not_installed)
     with pytest.raises(BuildError, match="s3:// cannot be reached: Install s3fs"):
         build(EdfFolder, "s3://bucket/recordings", tmp_path)
-    assert storage.as_path("file:///tmp/x") == storage.as_path("/tmp/x")
+    assert storage.as_path("file:///recordings") == storage.as_path("/recordings")
 
 
 def test_a_file_is_whole_or_not_there(tmp_path):
