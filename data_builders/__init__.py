@@ -11,6 +11,8 @@
       subject_splits.py  train, validation and test by subject
       leak_check.py      nobody is in two splits
       benchmark.py       speed, beside a script of the published recipe
+      sleep_archive.py   sleep archives: recordings and their scorers' files by name; nsrr.py, the
+                         NSRR's; wake_eeg.py, labelled wake EEG; twelve_lead.py, 12-lead ECG
       <name>/<name>_dataset_builder.py   class Builder: which files, whose, which split, which
       labels
 

@@ -92,8 +92,9 @@ def code_version() -> str:
     library = Path(dsp.__file__).parent
     modules = [library / name for name in ("channel_aliases.py", "dsp.py", "signals.py")]
     modules += [p for p in (library / "data").glob("*.py") if not p.name.startswith("synthetic")]
+    modules += Path(__file__).parent.glob("*.py")  # what builders share, and the engine
     digest = hashlib.sha256()
-    for path in (*sorted(modules), Path(__file__), Path(record_features.__file__)):
+    for path in sorted(modules):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

@@ -36,6 +36,7 @@ ELECTRODE_SYNONYMS: dict[str, str] = {
     "T6": "P8",
     "A1": "M1",
     "A2": "M2",
+    "CZ2": "Cz",  # DREAMS, patients
 }
 # Electrodes of clinical EEG outside the 10-05 system: known, but without a position.
 EXTRA_ELECTRODES: frozenset[str] = frozenset(
@@ -112,6 +113,9 @@ ECG_OTHER_LEADS: dict[str, str] = {
     "mlii": "MLII",
     "mliii": "MLIII",
     "mcl1": "MCL1",
+    **dict.fromkeys(("vx", "frankx", "xfrank"), "FRANK X"),  # PTB's orthogonal leads
+    **dict.fromkeys(("vy", "franky", "yfrank"), "FRANK Y"),
+    **dict.fromkeys(("vz", "frankz", "zfrank"), "FRANK Z"),
 }
 
 # --- breathing, oximetry, pulse -------------------------------------------------------------------

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from data_builders import dataset_folder, storage
+from data_builders import dataset_folder, shards, storage
 from tests.data_builders.builders_for_tests import Slow, build, hashes
 
 # Imports once, then forks a child for every data_dir that it is told.
@@ -98,6 +98,17 @@ def test_kill_9_at_five_random_moments(helper, folder, tmp_path):
     assert len(shards) == 10
     assert kept <= shards, f"after {counts} (seed {seed})"
     assert hashes(data_dir) == hashes(tmp_path / "undisturbed"), f"seed {seed}"
+
+
+@pytest.mark.parametrize("name", ["sleep_archive.py", "twelve_lead.py", "stages_xml.py"])
+def test_edited_code_rebuilds_unfinished_work(monkeypatch, name):
+    before, read_bytes = shards.code_version.__wrapped__(), Path.read_bytes
+
+    def edited(path):
+        return read_bytes(path) + (b"#" if path.name == name else b"")
+
+    monkeypatch.setattr(Path, "read_bytes", edited)
+    assert shards.code_version.__wrapped__() != before
 
 
 class Killed(BaseException):
