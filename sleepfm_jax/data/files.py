@@ -10,7 +10,7 @@ from pathlib import Path
 # A header that claims more is damaged: its clock would have us allocate years of signal.
 MAX_DAYS = 31
 # Nothing measures people outside of these; a header that says otherwise is damaged.
-MIN_SFREQ, MAX_SFREQ = 1e-3, 1e6
+MIN_SFREQ, MAX_SFREQ = 1e-2, 1e6  # the slowest that there are come once in 30 s
 # Samples that may be filled in between the pieces of a recording with gaps: 512 MiB of float32.
 MAX_GAP_SAMPLES = 2**27
 

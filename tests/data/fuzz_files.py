@@ -18,11 +18,11 @@ Mutation = Callable[[bytes, np.random.Generator], bytes]
 # --- sound files ----------------------------------------------------------------------------------
 
 
-def write_edf(path: Path, bdf: bool = False) -> Path:
+def write_edf(path: Path, bdf: bool = False, records: int = RECORDS) -> Path:
     rng = np.random.default_rng(0)
     kind = edfio.BdfSignal if bdf else edfio.EdfSignal
     signals = [
-        kind(rng.normal(size=RECORDS * rate), rate, label=label, physical_dimension="uV")
+        kind(rng.normal(size=records * rate), rate, label=label, physical_dimension="uV")
         for label, rate in RATES.items()
     ]
     annotations = [edfio.EdfAnnotation(4.0 * i, 4.0, f"Sleep stage {STAGES[i]}") for i in range(5)]

@@ -42,7 +42,7 @@ def check(recording: Recording) -> None:
         samples = channel.samples
         assert samples.dtype == np.float32 and samples.ndim == 1, channel.label
         assert not np.isinf(samples).any(), f"{channel.label}: an infinite sample"
-        assert 1e-3 <= channel.sfreq <= 1e6, f"{channel.label}: {channel.sfreq} Hz"
+        assert 1e-2 <= channel.sfreq <= 1e6, f"{channel.label}: {channel.sfreq} Hz"
         length = abs(len(samples) - recording.duration * channel.sfreq)
         assert length <= 1 + 1e-6 * len(samples), f"{channel.label}: {length} samples too many"
     if recording.stages is not None:
