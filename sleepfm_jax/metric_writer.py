@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tensorboardX import SummaryWriter
-
 
 class MetricWriter:
     """One JSON object a line: {"step": …, "train/loss": …}.
@@ -27,6 +25,8 @@ class MetricWriter:
         self._path = workdir / "metrics.jsonl"
         self._keep_until(resume_at)
         self._file = self._path.open("a")
+        from tensorboardX import SummaryWriter  # which imports PyTorch where there is one: seconds
+
         self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=resume_at + 1)
 
     def write(self, step: int, metrics: Mapping[str, Any]) -> None:

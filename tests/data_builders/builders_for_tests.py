@@ -29,8 +29,8 @@ def read_or_die(root: Path, source: Source) -> Recording:
 
 
 def read_slowly(root: Path, source: Source) -> Recording:
-    """As edf_folder, but it takes its time."""
-    time.sleep(0.1)
+    """As edf_folder, but it takes its time ($SLOW_READER seconds)."""
+    time.sleep(float(os.environ.get("SLOW_READER", "0.1")))
     return edf_folder_dataset_builder.read(root, source)
 
 

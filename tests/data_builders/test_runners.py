@@ -109,7 +109,7 @@ def test_no_worker_outlives_its_build(folder, tmp_path, root, how):
     flags |= SMALL | {"num_workers": 1}
     process = subprocess.Popen(
         [sys.executable, tmp_path / "program.py", *(f"--{k}={v}" for k, v in flags.items())],
-        env=os.environ | {"PYTHONPATH": str(root)},
+        env=os.environ | {"PYTHONPATH": str(root), "SLOW_READER": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
