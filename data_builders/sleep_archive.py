@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import abc
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
@@ -20,7 +20,7 @@ from data_builders.engine import BuildError, Plan, RecordsBuilder
 from data_builders.shards import Source
 from data_builders.subject_splits import by_subject
 from sleepfm_jax.data.recording import Recording, read_recording, score
-from sleepfm_jax.signals import STAGES
+from sleepfm_jax.signals import STAGES, identify
 
 NOT_SCORED = "no annotation file: nothing is scored"
 ONLY_SLEEP = (
@@ -46,6 +46,23 @@ def read(root: Path, source: Source) -> Recording:
         recording.notes.append(NOT_SCORED)
     if recording.stages is not None and is_only_sleep(recording.stages):
         recording.notes.append(ONLY_SLEEP)
+    return recording
+
+
+def name_channels(recording: Recording, meant: Mapping[str, str]) -> Recording:
+    """Names channels whose labels say less than the archive's documentation does.
+
+    Args:
+        meant: label in lower case → what it means, as a label that says so (`c4-a1`).
+    """
+    names = {channel.name for channel in recording.channels}
+    for channel in recording.channels:
+        meaning = meant.get(channel.label.strip().lower())
+        if meaning is None or (identity := identify(meaning)).name in names:
+            continue
+        names.add(identity.name)
+        channel.name, channel.modality = identity.name, identity.modality
+        channel.notes.append(f"{meaning}, says the archive's documentation")
     return recording
 
 

@@ -16,6 +16,7 @@ class Builder(NsrrBuilder):
     VERSION: ClassVar[Any] = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First release."}
     NAME = re.compile(
-        r"chat-(?:baseline|followup)(?:-nonrandomized)?-(?P<subject>\d+)\.edf", re.IGNORECASE
+        r"chat-(?:baseline|followup|nonrandomized)(?:-nonrandomized)?-(?P<subject>\d+)\.edf",
+        re.IGNORECASE,
     )
     EXAMPLE = "chat-baseline-300001.edf"

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
+from data_builders import nsrr
 from data_builders.nsrr import NsrrBuilder
+from data_builders.shards import Source
+from data_builders.sleep_archive import name_channels
+from sleepfm_jax.data.recording import Recording
+
+MEANT = {"eeg1": "Fz-Cz", "eeg2": "Cz-Oz", "eeg3": "C4-M1", "aux_ac": "Therm"}
+
+
+def read(root: Path, source: Source) -> Recording:
+    """As every NSRR recording; some of its labels name no sensor, the documentation does."""
+    return name_channels(nsrr.read(root, source), MEANT)
 
 
 class Builder(NsrrBuilder):
@@ -17,3 +29,4 @@ class Builder(NsrrBuilder):
     RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First release."}
     NAME = re.compile(r"mesa-sleep-(?P<subject>\d+)\.edf", re.IGNORECASE)
     EXAMPLE = "mesa-sleep-0001.edf"
+    read = staticmethod(read)

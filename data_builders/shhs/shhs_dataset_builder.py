@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
+from data_builders import nsrr
 from data_builders.nsrr import NsrrBuilder
+from data_builders.shards import Source
+from data_builders.sleep_archive import name_channels
+from sleepfm_jax.data.recording import Recording
+
+MEANT = {"eeg": "C4-A1", **dict.fromkeys(("eeg(sec)", "eeg sec", "eeg2", "eeg 2"), "C3-A2")}
+
+
+def read(root: Path, source: Source) -> Recording:
+    """As every NSRR recording; its EEG labels name no electrode, the documentation does."""
+    return name_channels(nsrr.read(root, source), MEANT)
 
 
 class Builder(NsrrBuilder):
@@ -17,3 +29,4 @@ class Builder(NsrrBuilder):
     RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First release."}
     NAME = re.compile(r"shhs[12]-(?P<subject>\d+)\.edf", re.IGNORECASE)
     EXAMPLE = "shhs1-200001.edf"
+    read = staticmethod(read)

@@ -93,7 +93,8 @@ def read_wfdb(
         frames = max(frames, header.sig_len)
     fs = float(header.fs)
     if frames == 0:
-        raise RecordingError(path, "its signal files hold no sample; copy them again")
+        names = dict.fromkeys(name for _, part in segments for name in part.header.file_name)
+        raise RecordingError(path, f"{', '.join(names)}: no sample in it; copy it again")
     if frames / fs > MAX_DAYS * 86_400:
         raise RecordingError(
             path, f"the header claims {frames / fs / 86_400:.0f} days: damaged header"

@@ -258,7 +258,7 @@ def test_a_header_that_lies(tmp_path: Path, digital: np.ndarray, old, new, cause
 def test_a_signal_file_without_a_byte(tmp_path: Path, digital: np.ndarray):
     path = record(tmp_path, digital)
     (tmp_path / "r.dat").write_bytes(b"")
-    refused(path, "its signal files hold no sample; copy them again")
+    refused(path, "r.dat: no sample in it; copy it again")
 
 
 def test_no_header(tmp_path: Path, digital: np.ndarray):

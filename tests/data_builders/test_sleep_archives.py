@@ -25,11 +25,12 @@ import tensorflow_datasets as tfds
 from data_builders import build_report, sleep_archive
 from data_builders.engine import BuildError
 from sleepfm_jax.data import pipeline, records, synthetic_archives, synthetic_faults
+from sleepfm_jax.data.recording import Channel, Recording
 from sleepfm_jax.data.synthetic import SimulationError
 from sleepfm_jax.data.synthetic_archive_layouts import ARCHIVES, DIALECTS
 from sleepfm_jax.data.synthetic_archive_montages import draw_archive_montage
 from sleepfm_jax.data.synthetic_archives import write_archive
-from sleepfm_jax.signals import STAGES, identify
+from sleepfm_jax.signals import STAGES, electrode_positions, identify
 
 HOURS, CLIP = 0.1, 180.0  # 12 sleep_epochs: two clips
 SEED = 5  # whose six first nights have all stages, N3 for longer than a minute
@@ -190,6 +191,54 @@ def test_simulated_archive(name, archives):
         eeg = [i for i, m in enumerate(clips[0].modalities) if m in ("bas", "ecg")]
         assert (clips[0].sd[eeg] > 1).all()
         assert (clips[0].sd[eeg] < 2000).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("shhs", {"C4-M1": "bas", "C3-M2": "bas"}),
+        ("mesa", {"Fz-Cz": "bas", "Cz-Oz": "bas", "C4-M1": "bas"}),
+    ],
+)
+def test_what_labels_do_not_say_the_documentation_does(name, meant, archives):
+    for clips in archives(name).records.values():
+        found = dict(zip(clips[0].channel_names, clips[0].modalities))
+        assert meant.items() <= found.items()
+        assert np.isfinite(electrode_positions(list(meant))).all()
+
+
+def test_a_thermistor_called_aux():
+    x = np.zeros(320, np.float32)
+    channels = [Channel(n, n, "other", 32.0, "uV", x, []) for n in ("Aux_AC", "Aux_DC")]
+    recording = Recording("p", "s", "r", None, 10.0, channels, [], None)
+    meant = importlib.import_module("data_builders.mesa.mesa_dataset_builder").MEANT
+    aux, other = sleep_archive.name_channels(recording, meant).channels
+    assert (aux.name, aux.modality, other.modality) == ("THERMISTOR", "resp", "other")
+    assert aux.notes == ["Therm, says the archive's documentation"]
+    # where there is a channel of that name already, it stays the only one
+    channels = [Channel(n, n, "other", 32.0, "uV", x, []) for n in ("THERMISTOR", "Aux_AC")]
+    recording = Recording("p", "s", "r", None, 10.0, channels, [], None)
+    assert sleep_archive.name_channels(recording, meant).channels[1].modality == "other"
+
+
+def test_stages_that_the_archive_calls_wrong_are_left_out(archives, tmp_path):
+    built = archives("mros")
+    night = next(row["path"] for row in built.rows if "visit1" in row["path"])
+    stem = Path(night).stem
+    for path in [*built.tree.rglob(f"{stem}.edf"), *built.tree.rglob(f"{stem}-nsrr.xml")]:
+        for subject in ("AA2033", "aa2034"):
+            shutil.copy(path, tmp_path / path.name.replace(stem, f"mros-visit1-{subject}"))
+    builder = builder_of("mros")(source=tmp_path, data_dir=tmp_path / "records")
+    read = {s.subject: builder.read(tmp_path, s) for s in builder.plan().sources}
+    assert read["aa2034"].stages is not None
+    assert read["aa2033"].stages is None
+    assert "the NSRR says that the stages of this night are wrong" in read["aa2033"].notes[-1]
+
+
+def test_children_that_were_not_randomised_have_two_kinds_of_names():
+    name = builder_of("chat").NAME
+    for path in ("chat-baseline-nonrandomized-300003.edf", "chat-nonrandomized-300003.edf"):
+        assert name.fullmatch(path)["subject"] == "300003"
 
 
 @pytest.mark.parametrize("name", ARCHIVES)
