@@ -138,14 +138,10 @@ def _spans(path: Path, scored: list[Span]) -> list[Span]:
 def _stage_column(path: Path, table: Table, levels: Levels) -> tuple[str | None, Codes, list[str]]:
     """(the column of sleep stages, what its values mean, notes); None where there is none."""
     notes: list[str] = []
-    duration = table.column("duration")
-    # Only whole sleep_epochs are Bitbrain's: other people have a majority of something else.
-    bitbrain = duration is not None and all(
-        seconds(cells[duration]) == SLEEP_EPOCH_SECONDS for _, cells in table.rows
-    )
     for name in (*_NAMED, *_BITBRAIN, *_MAYBE, *_TEXTS):
         column = table.column(name)
-        if column is None or (name in _BITBRAIN and not bitbrain):
+        # Other people have a majority of something else.
+        if column is None or (name in _BITBRAIN and not _by_sleep_epochs(table, column)):
             continue
         values = {cells[column] for _, cells in table.rows} - {""}
         codes = _codes(path, name, values, levels.get(column.lower(), {}), notes)
@@ -157,6 +153,13 @@ def _stage_column(path: Path, table: Table, levels: Levels) -> tuple[str | None,
                 )
             return column, codes, notes
     return None, {}, notes
+
+
+def _by_sleep_epochs(table: Table, column: str) -> bool:
+    """Do nine in ten of the rows that fill a column last 30 s?"""
+    duration = table.column("duration")
+    lengths = [seconds(cells.get(duration or "")) for _, cells in table.rows if cells[column]]
+    return sum(length == SLEEP_EPOCH_SECONDS for length in lengths) >= 0.9 * max(len(lengths), 1)
 
 
 def _codes(

@@ -93,8 +93,6 @@ def read_recording(
     reader = None if wfdb else _reader_of_labels(path, head)
     if reader is not None:
         read = reader(path, modalities=modalities, **names)
-    elif modalities:
-        raise RecordingError(path, "modalities are told of labels, but its format has its own")
     elif head == b"\x89HDF\r\n\x1a\n":
         read = read_hdf5(path, exam=exam, **names)
     elif head[:4] == b"PK\x03\x04" and path.suffix.lower() == ".npz":
@@ -110,6 +108,8 @@ def read_recording(
             f"is none of EDF, BDF, GDF, BrainVision's .vhdr, EEGLAB's .set, HDF5, .npz, and no "
             f"WFDB header {path.stem}.hea lies beside it (it begins with {head!r})",
         )
+    if modalities and reader is None:
+        raise RecordingError(path, "its format takes no modalities from elsewhere")
     return read if hypnogram is None else score(read, hypnogram)
 
 

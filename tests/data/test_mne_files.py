@@ -107,7 +107,7 @@ def test_a_large_file_stays_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_a_told_modality_counts_for_unknown_labels_only(tmp_path: Path):
     path = tmp_path / "a.vhdr"
     write_brainvision(path, SIGNALS, SFREQ)
-    told = {"Box 7": "emg", "C3": "ecg"}
+    told = {"box 7 ": "emg", "C3": "ecg"}
     recording = read_recording(path, subject="s", modalities=told)
     assert {c.label: c.modality for c in recording.channels} == {
         "C3": "bas",
