@@ -109,9 +109,11 @@ def read_events(path: str | Path, levels: Levels, *, stages: bool = True) -> Sco
         if onset is None or (length or 0.0) < 0:
             lost += 1
         elif column is not None and cells[column] in codes:
-            scored.append((onset, length or 0.0, codes[cells[column]]))
+            # A marker of one sample is no stage of some milliseconds.
+            lasting = length if length is not None and length >= 1 else 0.0
+            scored.append((onset, lasting, codes[cells[column]]))
         else:
-            text = next((cells[c] for c in texts if cells[c]), "")
+            text = next((cells[c] for c in texts if cells[c]), "").removeprefix("Comment/")
             events.append(Annotation(onset, length or 0.0, text))
     if lost:
         notes.append(f"{lost} rows of events.tsv give no time in seconds: not used")
@@ -189,8 +191,10 @@ def _codes(
             "under Levels of this column, what they mean"
         )
         return {}
-    words = {v: stage for v in values if (stage := parse_stage(v)) is not None}
-    return words if _are_sleep(words) else {}
+    # `Comment/Sleep stage N2` is how MNE hands on a BrainVision marker.
+    texts = {v: v.removeprefix("Comment/") for v in values}
+    words = {text: stage for text in texts.values() if (stage := parse_stage(text)) is not None}
+    return {v: words[t] for v, t in texts.items() if t in words} if _are_sleep(words) else {}
 
 
 def _are_sleep(words: Codes) -> bool:

@@ -101,7 +101,7 @@ def test_the_page_of_a_build(folder, tmp_path):
     assert "Sofa <b>" not in text and "Sofa &lt;b&gt;" in text
     # Quarantined, and why.
     assert page.row("notes.edf")[1:] == ["notes", report["recordings"][2]["reason"]]
-    assert "is not an EDF" in page.row("notes.edf")[2]
+    assert "is none of EDF" in page.row("notes.edf")[2]
     # signals, taken for, montage, then out, flat, empty, clipped, gaps.
     faults = page.row("faults.edf")
     assert faults[5:13] == ["5", "bas 2 ecg 1 other 1", "1", "1", "1", "", "1", ""]
