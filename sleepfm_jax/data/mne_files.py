@@ -11,6 +11,7 @@ import re
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,14 @@ from sleepfm_jax.data.channels import (
     read_channels,
     voltage_unit,
 )
-from sleepfm_jax.data.files import MAX_DAYS, Annotation, RecordingError, read_text, size_of
+from sleepfm_jax.data.files import (
+    MAX_DAYS,
+    Annotation,
+    RecordingError,
+    read_head,
+    read_text,
+    size_of,
+)
 from sleepfm_jax.data.hypnogram import spans_from_annotations, stages_from_spans
 
 _MAX_SIGNALS = 4096
@@ -79,10 +87,16 @@ def read_eeglab(
 
     Raises:
       RecordingError: no such file, epochs instead of a recording, samples that are missing, what
-      MNE cannot read (files of MATLAB 7.3, without the package pymatreader), or no usable channel.
+      MNE cannot read (MATLAB 7.3 without the package pymatreader), or no usable channel.
     """
     path = Path(path)
     size_of(path)
+    if read_head(path, 10) == b"MATLAB 7.3" and find_spec("pymatreader") is None:
+        raise RecordingError(
+            path,
+            "is a file of MATLAB 7.3: install pymatreader, or save it again from EEGLAB with "
+            "pop_saveset's 'version', '6'",
+        )
     notes = ["EEGLAB files give no unit: taken for uV"]
     raw = _opened(path, "EEGLAB", notes)
     data = Path(raw.filenames[0])

@@ -188,6 +188,13 @@ def test_files_that_are_not_whole(tmp_path: Path):
         read_recording(path, subject="s")
 
 
+def test_matlab_73_needs_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "a.set").write_bytes(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(600))
+    monkeypatch.setattr(mne_files, "find_spec", lambda name: None)
+    with pytest.raises(RecordingError, match="install pymatreader, or save it again"):
+        read_recording(tmp_path / "a.set", subject="s")
+
+
 def test_random_damage_never_crashes(tmp_path: Path):
     random = np.random.default_rng(1)
     header, markers, mat = (tmp_path / name for name in ("a.vhdr", "a.vmrk", "b.set"))
