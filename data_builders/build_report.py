@@ -160,9 +160,17 @@ def summary(report: dict[str, Any], where: str) -> str:
     for split, t in totals["splits"].items():
         lines.append(f"  {split:<11}{t['clips']:>7} clips of {t['subjects']} subjects")
     if totals["labels"]:
-        counted = "clips" if spec["task"] in ("classification", "multilabel") else "sleep_epochs"
-        counts = ", ".join(f"{name} {n}" for name, n in totals["labels"].items())
-        lines.append(f"  task {spec['task']}: {counts} ({counted})")
+        # Recordings of labelled clips may be scored too: sleep_epochs, not clips.
+        classes = spec["classes"] if spec["task"] in ("classification", "multilabel") else ()
+        counts = [
+            f"{', '.join(f'{name} {n}' for name, n in found.items())} ({counted})"
+            for counted, found in (
+                ("clips", {k: n for k, n in totals["labels"].items() if k in classes}),
+                ("sleep_epochs", {k: n for k, n in totals["labels"].items() if k not in classes}),
+            )
+            if found
+        ]
+        lines.append(f"  task {spec['task']}: {'; '.join(counts)}")
     modalities = ", ".join(f"{m} {n}" for m, n in totals["channels_by_modality"].items())
     lines += [f"  channels by modality: {modalities}", f"Records: {where}"]
     lines.append(f"Report:  {where}/{FILENAME}, and build_report.html to look at")

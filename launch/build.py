@@ -2,10 +2,10 @@
 
     python -m launch.build --dataset=edf_folder --source=my_recordings --data_dir=records
 
-turns every EDF or BDF file under my_recordings into clips of 5 minutes at 128 Hz, split by subject,
-and writes them to records/edf_folder/1.0.0, with build_report.json beside them: what was taken for
-what, what was left out and why. What a dataset wants to find in --source is in
-data_builders/NAME/README.md.
+turns every recording under my_recordings (EDF, BDF, GDF, BrainVision or EEGLAB; a BIDS folder, or
+any other) into clips of 5 minutes at 128 Hz, split by subject, and writes them to
+records/edf_folder/1.0.0, with build_report.json beside them: what was taken for what, what was left
+out and why. What a dataset wants to find in --source is in data_builders/NAME/README.md.
 
 A recording that cannot be read is listed with its reason and does not stop the build. An
 interrupted build goes on where it stopped when the same command is given again. The exit code is 0
@@ -92,6 +92,12 @@ _TABLE = flags.DEFINE_string(
     "edf_folder, simulated_*: CSV or TSV file with columns path, subject, split, label, hypnogram. "
     "[default: table.csv or table.tsv in --source, if there is one]",
 )
+_LABEL_COLUMN = flags.DEFINE_string(
+    "label_column",
+    None,
+    "edf_folder, simulated_*: the column of the classes, in the table, or in the participants.tsv "
+    "of a BIDS folder without one. [default: the table's `label`; of participants.tsv none]",
+)
 _SPLIT_FRACTIONS = flags.DEFINE_list(
     "split_fractions",
     None,
@@ -121,6 +127,7 @@ def builder_options() -> dict[str, object]:
         "resampling": _RESAMPLING.value,
         "cohort": _COHORT.value,
         "table": _TABLE.value,
+        "label_column": _LABEL_COLUMN.value,
         "sfreq_source": None if _SFREQ_SOURCE.value is None else int(_SFREQ_SOURCE.value),
     }
     if _SPLIT_FRACTIONS.value is not None:

@@ -22,7 +22,8 @@ PLACE = {
 ONLY_IN = {
     "tensorflow_datasets": ("sleepfm_jax.data.pipeline", "data_builders"),
     "grain": ("sleepfm_jax.data.pipeline",),
-    "mne": ("sleepfm_jax.signals", "data_builders"),
+    "mne": ("sleepfm_jax.signals", "sleepfm_jax.data.mne_files", "data_builders"),
+    "mne_bids": ("data_builders",),
     # The modules of sleepfm_jax.data that read files through a library, each for one format.
     "wfdb": ("sleepfm_jax.data.wfdb_files", "sleepfm_jax.data.synthetic_scorers", "data_builders"),
     "h5py": ("sleepfm_jax.data.hdf5", "sleepfm_jax.data.synthetic_wake_ecg", "data_builders"),
@@ -127,6 +128,8 @@ def test_imports_point_downward_only(root):
         ("sleepfm_jax.dsp", "import mne"),
         ("sleepfm_jax.data.recording", "def f():\n    import wfdb"),
         ("sleepfm_jax.data.gdf", "import h5py"),
+        ("sleepfm_jax.data.gdf", "def f():\n    import mne"),
+        ("sleepfm_jax.data.bids_tables", "import mne_bids"),
         ("sleepfm_jax.data.hypnogram", "from xml.etree import ElementTree"),
         ("sleepfm_jax.dsp", "from sleepfm_jax.data import records"),
         ("sleepfm_jax.metrics", "import jax"),

@@ -1,4 +1,4 @@
-"""Any folder of EDF or BDF recordings, with or without a table that says more about them."""
+"""Any folder of recordings: with a table that says more about them, in BIDS, or as it is."""
 
 from __future__ import annotations
 
@@ -13,27 +13,42 @@ from typing import Any, ClassVar
 import tensorflow_datasets as tfds
 
 from data_builders import storage
-from data_builders.edf_folder import recording_table
+from data_builders.edf_folder import bids, recording_table
 from data_builders.edf_folder.recording_table import Row
 from data_builders.engine import BuildError, Plan, RecordsBuilder
 from data_builders.shards import Source
 from data_builders.subject_splits import FRACTIONS, by_subject
-from sleepfm_jax.data.recording import Recording, read_edf
+from sleepfm_jax.data.bids_events import add_events
+from sleepfm_jax.data.bids_tables import add_channel_table, read_channel_table
+from sleepfm_jax.data.recording import Recording, read_recording
 
-SUFFIXES = (".edf", ".bdf")
+SUFFIXES = (".edf", ".bdf", ".gdf", ".vhdr", ".set")
+# Files of a recording's own name that hold a part of it.
+_PARTS = {".vhdr": (".eeg", ".dat", ".vmrk"), ".set": (".fdt",)}
 _HYPNOGRAM = re.compile("hypnogram", re.IGNORECASE)
 NO_CLASS = "none"  # in a table's label column: known to carry none of the classes
 
 
 def read(root: Path, source: Source) -> Recording:
-    """Reads one EDF or BDF file at its native rates, with its stages where there are any."""
-    hypnogram = None if source.hypnogram is None else root / source.hypnogram
-    return read_edf(
+    """Reads one recording at its native rates, with its stages and what BIDS tables say of it."""
+
+    def tables(kind: str) -> list[Path]:
+        return [root / name for name in source.files if name.endswith(kind)]
+
+    channels = [read_channel_table(path) for path in tables(bids.CHANNELS)]  # one at most
+    recording = read_recording(
         root / source.path,
         subject=source.subject,
         recording=source.recording,
-        hypnogram=hypnogram,
+        hypnogram=None if source.hypnogram is None else root / source.hypnogram,
+        modalities=channels[0].modalities if channels else None,
     )
+    for table in channels:
+        add_channel_table(recording, table)
+    for events in tables(bids.EVENTS):
+        sidecars = tables(bids.EVENTS_JSON)
+        add_events(recording, events, sidecars, stages=source.hypnogram is None)
+    return recording
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,10 +67,16 @@ class Folder:
         return name in self.files or (storage.is_local(self.root) and (self.root / name).is_file())
 
     def recordings(self) -> tuple[list[str], list[str]]:
-        """EDF and BDF files, sorted: recordings, and files named as hypnograms."""
+        """Files of `SUFFIXES`, sorted: recordings, and files named as hypnograms."""
         found = sorted(p for p in self.files if Path(p).suffix.lower() in SUFFIXES)
         hypnograms = [p for p in found if _HYPNOGRAM.search(Path(p).name)]
         return sorted(set(found) - set(hypnograms)), hypnograms
+
+    def parts_of(self, path: str) -> tuple[str, ...]:
+        """The files that hold the samples and markers of a recording, beside its main one."""
+        stem, suffix = os.path.splitext(path)
+        names = [stem + s for part in _PARTS.get(suffix.lower(), ()) for s in (part, part.upper())]
+        return tuple(name for name in names if self.has(name))
 
     def hypnogram_of(self, path: str) -> str | None:
         """The hypnogram that lies next to a recording under one of the usual names, or None."""
@@ -69,12 +90,14 @@ class Folder:
 
 
 class Builder(RecordsBuilder):
-    """Records of a folder of EDF or BDF files; see the README.md beside this file.
+    """Records of a folder of recordings; see the README.md beside this file.
 
     Args:
         table: file with columns path, subject, split, label, hypnogram; the folder's own table.csv
             or table.tsv when None.
-        split_fractions: of subjects in train, validation and test, where the table gives no split.
+        label_column: the column of the classes, in the table or, in a BIDS folder without one, in
+            participants.tsv. When None, the table's `label`, and none of participants.tsv.
+        split_fractions: of subjects in train, validation and test, where nothing gives a split.
         kwargs: as for every builder (`RecordsBuilder`).
     """
 
@@ -86,34 +109,41 @@ class Builder(RecordsBuilder):
         self,
         *,
         table: str | os.PathLike[str] | None = None,
+        label_column: str | None = None,
         split_fractions: Sequence[float] | None = None,
         **kwargs: Any,
     ):
         self.table = None if table is None else storage.as_path(table)
+        self.label_column = label_column
         self.split_fractions = tuple(split_fractions or FRACTIONS)
         super().__init__(**kwargs)
-        self._original_state |= {"table": table, "split_fractions": split_fractions}
+        self._original_state |= {
+            "table": table,
+            "label_column": label_column,
+            "split_fractions": split_fractions,
+        }
 
     def plan(self) -> Plan:
         root = self.require_source()
         folder = Folder.list(root)
-        found, hypnograms = folder.recordings()
-        table = self.table or recording_table.find(root)
         notes: list[str] = []
+        layout = _bids_layout(folder, notes)
+        found, hypnograms = (layout.recordings, []) if layout else folder.recordings()
+        table = self.table or recording_table.find(root)
         if not found:
             raise BuildError(
-                f"--source={root}: no {' or '.join(SUFFIXES)} file in this folder or below it"
+                f"--source={root}: no {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} file in this "
+                "folder or below it"
                 + (f" but {len(hypnograms)} hypnograms" if hypnograms else "")
+                + (f" but {layout.passed_over} under derivatives/ and the like" if layout else "")
             )
-        if table is None:
-            rows = [Row(p, Path(p).stem, "", "", "") for p in found]
-            notes.append("no table: each file's name is taken for its subject")
-        else:
-            rows, unknown = recording_table.read(table)
-            if unknown:
-                notes.append(f"columns of {table.name} not used: {', '.join(unknown)}")
+        rows = self._rows(folder, found, layout, table, notes)
         listed = {row.path for row in rows}
-        beside = {row.path: row.hypnogram or folder.hypnogram_of(row.path) for row in rows}
+        # In a BIDS folder stages are in events.tsv, read with the recording.
+        beside = {
+            row.path: row.hypnogram or (None if layout else folder.hypnogram_of(row.path))
+            for row in rows
+        }
         task, classes = self._task(rows, beside, notes)
         stems = Counter(os.path.splitext(path)[0] for path in listed)
         try:
@@ -123,6 +153,7 @@ class Builder(RecordsBuilder):
         sources = []
         for row in rows:
             stem, _ = os.path.splitext(row.path)
+            sidecars, unclear = layout.sidecars(row.path) if layout else ((), None)
             sources.append(
                 Source(
                     path=row.path,
@@ -132,15 +163,25 @@ class Builder(RecordsBuilder):
                     split=row.split or splits[row.subject],
                     labels=label_vector(row.label, task, classes),
                     hypnogram=beside[row.path],
-                    problem=_problem(folder, row, table),
+                    files=folder.parts_of(row.path) + sidecars,
+                    problem=_problem(folder, row, table) or unclear,
                 )
             )
         for path in found:
             if path not in listed:
-                reason = f"not listed in {table.name}: add a row with this path to build it"
+                reason = (
+                    layout.problems[path]
+                    if layout and table is None
+                    else f"not listed in {table.name}: add a row with this path to build it"
+                )
                 sources.append(Source(path, "", path, "", problem=reason))
         if not any(s.problem is None for s in sources):
-            raise BuildError(f"none of the {len(rows)} paths in {table} is a file of {root}")
+            if table is not None:
+                raise BuildError(f"none of the {len(rows)} paths in {table} is a file of {root}")
+            raise BuildError(
+                f"--source={root}: none of {len(sources)} recordings can be built; the first, "
+                f"{sources[0].path}: {sources[0].problem}"
+            )
         used = {s.hypnogram for s in sources}
         spare = [p for p in hypnograms if p not in used]
         if spare:
@@ -150,14 +191,49 @@ class Builder(RecordsBuilder):
             )
         return Plan(tuple(sources), task, classes, tuple(notes))
 
+    def _rows(
+        self,
+        folder: Folder,
+        found: list[str],
+        layout: bids.Layout | None,
+        table: storage.AnyPath | None,
+        notes: list[str],
+    ) -> list[Row]:
+        """What is to be built: as a table says, else as BIDS does, else every file."""
+        if table is not None:
+
+            def subject_of(path: str) -> str:
+                return (bids.participant(path) if layout else None) or Path(path).stem
+
+            rows, unknown = recording_table.read(table, self.label_column, subject_of)
+            if unknown:
+                notes.append(f"columns of {table.name} not used: {', '.join(unknown)}")
+            if layout:
+                notes.append(f"{table.name} says what is built: participants.tsv is not read")
+            return rows
+        if layout:
+            return bids.rows(folder.root, folder.files, layout, self.label_column, notes)
+        if self.label_column is not None:
+            raise BuildError(
+                f"--label_column={self.label_column} names a column of a table (--table) or of a "
+                f"BIDS folder's participants.tsv; {folder.root} has neither"
+            )
+        notes.append("no table: each file's name is taken for its subject")
+        return [Row(p, Path(p).stem, "", "", "") for p in found]
+
     def _task(
         self, rows: list[Row], hypnograms: Mapping[str, str | None], notes: list[str]
     ) -> tuple[str, tuple[str, ...]]:
         """What the labels are for: as told, else staging before classes before nothing."""
         labels = {part for r in rows for part in _parts(r.label)} - {NO_CLASS}
         task = self.task
+        asked = self.label_column is not None  # for these labels, whatever else there is
+        if asked and task not in (None, "classification", "multilabel"):
+            raise BuildError(f"--label_column={self.label_column} has no use with --task={task}")
+        if asked and not labels:
+            raise BuildError(f"--label_column={self.label_column}: no recording has a label there")
         if task is None:
-            if any(hypnograms.values()):
+            if any(hypnograms.values()) and not asked:
                 task = "staging"
                 if labels:
                     notes.append(
@@ -172,13 +248,36 @@ class Builder(RecordsBuilder):
         if task not in ("classification", "multilabel"):
             return task, ()
         if not labels:
-            raise BuildError(f"--task={task} needs labels: a table with a filled label column")
+            raise BuildError(
+                f"--task={task} needs labels: a table with a filled label column, or --label_column"
+            )
         several = [r.path for r in rows if len(_parts(r.label)) > 1]
         if task == "classification" and several:
             raise BuildError(
                 f"--task=classification, but {several[0]} has several labels: --task=multilabel"
             )
         return task, tuple(sorted(labels))
+
+
+def _bids_layout(folder: Folder, notes: list[str]) -> bids.Layout | None:
+    """The layout of a BIDS folder; None where it is none, with a note where it nearly is."""
+    version = bids.version(folder.root, folder.files)
+    if version is None:
+        inside = sorted(f for f in folder.files if f.endswith(f"/{bids.DESCRIPTION}"))
+        if bids.DESCRIPTION in folder.files:
+            notes.append(f"{bids.DESCRIPTION} gives no BIDSVersion: built as any folder")
+        elif inside:
+            notes.append(
+                f"{inside[0]} is of a BIDS folder: give that folder as --source to build it as one"
+            )
+        return None
+    layout = bids.Layout(folder.files, SUFFIXES)
+    notes.append(f"BIDS folder, version {version}")
+    if layout.passed_over:
+        notes.append(
+            f"{layout.passed_over} recordings under derivatives/ and sourcedata/ are passed over"
+        )
+    return layout
 
 
 def _parts(label: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 from data_builders import storage
@@ -39,15 +40,23 @@ def find(root: storage.AnyPath) -> storage.AnyPath | None:
     return None
 
 
-def read(table: storage.AnyPath) -> tuple[list[Row], list[str]]:
+def read(
+    table: storage.AnyPath,
+    label_column: str | None = None,
+    subject_of: Callable[[str], str] = lambda path: Path(path).stem,
+) -> tuple[list[Row], list[str]]:
     """Reads a table (comma-separated, or tab-separated when it ends in .tsv).
+
+    Args:
+        label_column: the column of the labels; `label` when None.
+        subject_of: from a recording's path to its subject, where the table names none.
 
     Returns:
         The rows, and the names of columns that mean nothing here.
 
     Raises:
-        BuildError: no `path` column, a path twice, an unknown split, a subject in two splits, or a
-            split for some rows only.
+        BuildError: no `path` column or no `label_column`, a path twice, an unknown split, a subject
+            in two splits, or a split for some rows only.
     """
     if not table.is_file():
         raise BuildError(f"--table={table}: there is no such file")
@@ -69,31 +78,61 @@ def read(table: storage.AnyPath) -> tuple[list[Row], list[str]]:
             f"Wanted: {', '.join(COLUMNS)} (only path is needed), separated by "
             f"{'tabs' if delimiter != ',' else 'commas'}"
         )
-    unknown = [name for name in header if name.lower() not in COLUMNS]
-    rows = [_row(values, line, table) for line, values in enumerate(raw, 2) if any(values.values())]
+    label = (label_column or "label").lower()
+    if label_column and label not in reader.fieldnames:
+        raise BuildError(
+            f"--label_column={label_column}: {table} has no such column; its columns are "
+            f"{', '.join(header)}"
+        )
+    known = {*COLUMNS, label} - ({"label"} if label != "label" else set())
+    unknown = [name for name in header if name.lower() not in known]
+    rows = [
+        _row(values, line, table, label, subject_of)
+        for line, values in enumerate(raw, 2)
+        if any(values.values())
+    ]
     if not rows:
         raise BuildError(f"{table}: the table has no rows")
-    _check(rows, table)
+    check(rows, table)
     return rows, unknown
 
 
-def _row(values: dict[str, str], line: int, table: storage.AnyPath) -> Row:
-    fields = {name: values.get(name, "") for name in COLUMNS}
+def _row(
+    values: dict[str, str],
+    line: int,
+    table: storage.AnyPath,
+    label: str,
+    subject_of: Callable[[str], str],
+) -> Row:
+    fields = {name: values.get(name, "") for name in COLUMNS} | {"label": values.get(label, "")}
     if not fields["path"]:
         raise BuildError(f"{table}, line {line}: no path")
     fields["path"] = Path(fields["path"].replace("\\", "/")).as_posix()
-    if fields["split"]:
-        split = _SPLIT_NAMES.get(fields["split"].lower())
-        if split is None:
-            raise BuildError(
-                f"{table}, line {line}: split {fields['split']!r} is none of {', '.join(SPLITS)}"
-            )
-        fields["split"] = split
-    fields["subject"] = fields["subject"] or Path(fields["path"]).stem
+    fields["split"] = split_named(fields["split"], f"{table}, line {line}")
+    fields["subject"] = fields["subject"] or subject_of(fields["path"])
     return Row(**fields)
 
 
-def _check(rows: list[Row], table: storage.AnyPath) -> None:
+def split_named(text: str, where: str) -> str:
+    """The split that a cell names, "" for a blank one.
+
+    Raises:
+        BuildError: it names none; `where` is the table and its line.
+    """
+    if not text:
+        return ""
+    split = _SPLIT_NAMES.get(text.lower())
+    if split is None:
+        raise BuildError(f"{where}: split {text!r} is none of {', '.join(SPLITS)}")
+    return split
+
+
+def check(rows: list[Row], table: storage.AnyPath) -> None:
+    """Refuses rows that contradict each other.
+
+    Raises:
+        BuildError: a path twice, a subject in two splits, or a split for some rows only.
+    """
     seen: set[str] = set()
     for row in rows:
         if row.path in seen:

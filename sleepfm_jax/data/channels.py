@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ from sleepfm_jax.data.files import (
     Annotation,
     RecordingError,
 )
-from sleepfm_jax.signals import MODALITIES, OTHER, identify
+from sleepfm_jax.signals import MODALITIES, OTHER, clean_label, identify
 
 # Microvolts in one unit. Some recorders write capitals only; nobody records megavolts, so MV is mV.
 _MICROVOLTS = {
@@ -116,22 +116,34 @@ class Trace:
     fault: str | None = None  # why it cannot be used, where that can be seen without reading it
 
 
-def read_channels(path: Path, traces: Sequence[Trace], notes: list[str]) -> list[Channel]:
+def read_channels(
+    path: Path,
+    traces: Sequence[Trace],
+    notes: list[str],
+    modalities: Mapping[str, str] | None = None,
+) -> list[Channel]:
     """Channels of the traces that can be used, named; what is kept out goes into `notes`.
+
+    `modalities` {label: modality} counts for labels that are not known here, where another source
+    says what they are (case and outer blanks do not matter); their names give no position.
 
     Raises:
       RecordingError: none of the traces is EEG, EOG, ECG, EMG or respiratory.
     """
     kept: list[tuple[Trace, str, str]] = []
-    biosemi = _biosemi_caps(traces, notes)
+    told = {clean_label(label).casefold(): of for label, of in (modalities or {}).items()}
+    biosemi = _biosemi_caps(traces, told, notes)
     for trace in traces:
+        of = told.get(clean_label(trace.label).casefold(), OTHER)
         if trace.fault:
             notes.append(f"signal {trace.label!r} kept out: {trace.fault}")
         elif trace.label in biosemi:
-            kept.append((trace, trace.label, OTHER))
+            # Not the bare label, which names another place of the head.
+            kept.append((trace, trace.label if of == OTHER else f"BioSemi {trace.label}", of))
         else:
             identity = identify(trace.label)
-            kept.append((trace, identity.name, identity.modality))
+            modality = of if identity.modality == OTHER else identity.modality
+            kept.append((trace, identity.name, modality))
     # Before any sample is read: a file without a usable channel is refused at once.
     if not any(modality in MODALITIES for _, _, modality in kept):
         labels = ", ".join(repr(trace.label) for trace in traces) or "none"
@@ -158,15 +170,18 @@ def read_channels(path: Path, traces: Sequence[Trace], notes: list[str]) -> list
     return channels
 
 
-def _biosemi_caps(traces: Sequence[Trace], notes: list[str]) -> set[str]:
+def _biosemi_caps(traces: Sequence[Trace], told: Mapping[str, str], notes: list[str]) -> set[str]:
     """Labels of BioSemi's own numbering (A1 to H32), where C3 is not the 10-20 site."""
     labels = {trace.label for trace in traces}
     if not {"A3", "A4", "B1", "B2"} <= labels:
         return set()
     caps = {label for label in labels if re.fullmatch(r"[A-H]\d{1,2}", label)}
-    notes.append(
-        f"{len(caps)} labels are BioSemi cap numbers (A1, B1, ...): rename to 10-05 to use them"
+    use = (
+        "used without positions"
+        if any(label.casefold() in told for label in caps)
+        else "rename to 10-05 to use them"
     )
+    notes.append(f"{len(caps)} labels are BioSemi cap numbers (A1, B1, ...): {use}")
     return caps
 
 

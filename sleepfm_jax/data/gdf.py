@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -71,8 +72,16 @@ class _Gdf:
     notes: list[str]
 
 
-def read_gdf(path: str | Path, *, subject: str, recording: str | None = None) -> Recording:
+def read_gdf(
+    path: str | Path,
+    *,
+    subject: str,
+    recording: str | None = None,
+    modalities: Mapping[str, str] | None = None,
+) -> Recording:
     """Read a GDF file. Events become annotations, their text the event's code (`0x0300`).
+
+    `modalities`: of labels that are not known here (`read_channels`).
 
     Raises:
       RecordingError: another format, a header that contradicts itself or the file's size, or no
@@ -90,7 +99,7 @@ def read_gdf(path: str | Path, *, subject: str, recording: str | None = None) ->
         recording=Path(path).stem if recording is None else recording,
         start=gdf.start,
         duration=gdf.num_records * gdf.record_seconds,
-        channels=read_channels(gdf.path, traces, notes),
+        channels=read_channels(gdf.path, traces, notes, modalities),
         annotations=_events(gdf, notes),
         stages=None,
         notes=notes,

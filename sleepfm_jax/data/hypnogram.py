@@ -58,7 +58,15 @@ def read_stages(path: str | Path, *, start: datetime | None, duration: float) ->
     path = Path(path)
     if not (math.isfinite(duration) and 0 <= duration <= MAX_DAYS * 86_400):
         raise ValueError(f"duration must be 0 to {MAX_DAYS} days in seconds, not {duration}")
-    scoring = _scoring(path, start)
+    return lay(path, _scoring(path, start), start=start, duration=duration)
+
+
+def lay(path: Path, scoring: Scoring, *, start: datetime | None, duration: float) -> Hypnogram:
+    """Lays what a file says, with one span at least, onto a recording that lasts `duration` s.
+
+    Raises:
+      RecordingError: the scoring does not overlap the recording.
+    """
     offset, notes = scoring.offset(start)
     notes = scoring.notes + notes
     spans = [(onset + offset, length, stage) for onset, length, stage in scoring.spans]

@@ -7,6 +7,7 @@ unusual about the file, and every signal that could not be kept, in the recordin
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -44,6 +45,7 @@ from sleepfm_jax.data.hypnogram import (
     spans_from_annotations,
     stages_from_spans,
 )
+from sleepfm_jax.data.mne_files import read_brainvision, read_eeglab
 from sleepfm_jax.data.wfdb_files import read_wfdb
 
 __all__ = [
@@ -67,16 +69,19 @@ def read_recording(
     recording: str | None = None,
     hypnogram: str | Path | None = None,
     exam: int | None = None,
+    modalities: Mapping[str, str] | None = None,
 ) -> Recording:
     """Read one recording of any format known here; the format is found by content.
 
-    EDF, EDF+, BDF (`read_edf`), GDF (`read_gdf`), HDF5 (`read_hdf5`, with `exam` for CODE-15),
-    `.npz` (`read_npz`), WFDB by its header, a signal file or the record's name (`read_wfdb`).
-    The stages are those of `hypnogram` where given, else the file's own, else None.
+    EDF, EDF+, BDF (`read_edf`), GDF (`read_gdf`), BrainVision by its header (`read_brainvision`),
+    EEGLAB (`read_eeglab`), HDF5 (`read_hdf5`, with `exam` for CODE-15), `.npz` (`read_npz`), WFDB
+    by its header, a signal file or the record's name (`read_wfdb`).
+    The stages are those of `hypnogram` where given, else the file's own, else None. `modalities`
+    {label: modality} counts for labels that are not known here, in the first five formats.
 
     Raises:
       RecordingError: see the reader of each format; a format not known; `exam` where there are
-      none.
+      none; `modalities` for another format.
     """
     path = Path(path)
     # A WFDB record may be named without an ending, and its signal files have no magic number.
@@ -85,10 +90,9 @@ def read_recording(
     if exam is not None and head != b"\x89HDF\r\n\x1a\n":
         raise RecordingError(path, f"exam {exam} is asked for, but it is no CODE-15 file")
     names = {"subject": subject, "recording": recording}
-    if head == b"\xffBIOSEMI" or head.strip(b" \x00") == b"0":
-        read = read_edf(path, **names)
-    elif head[:4] == b"GDF ":
-        read = read_gdf(path, **names)
+    reader = None if wfdb else _reader_of_labels(path, head)
+    if reader is not None:
+        read = reader(path, modalities=modalities, **names)
     elif head == b"\x89HDF\r\n\x1a\n":
         read = read_hdf5(path, exam=exam, **names)
     elif head[:4] == b"PK\x03\x04" and path.suffix.lower() == ".npz":
@@ -101,10 +105,25 @@ def read_recording(
         size_of(path)
         raise RecordingError(
             path,
-            f"is none of EDF, BDF, GDF, HDF5, .npz, and no WFDB header {path.stem}.hea lies beside "
-            f"it (it begins with {head!r})",
+            f"is none of EDF, BDF, GDF, BrainVision's .vhdr, EEGLAB's .set, HDF5, .npz, and no "
+            f"WFDB header {path.stem}.hea lies beside it (it begins with {head!r})",
         )
+    if modalities and reader is None:
+        raise RecordingError(path, "its format takes no modalities from elsewhere")
     return read if hypnogram is None else score(read, hypnogram)
+
+
+def _reader_of_labels(path: Path, head: bytes) -> Callable[..., Recording] | None:
+    """The reader of a format whose labels are free text, from a file's first 8 bytes, or None."""
+    if head == b"\xffBIOSEMI" or head.strip(b" \x00") == b"0":
+        return read_edf
+    if head[:4] == b"GDF ":
+        return read_gdf
+    if head.removeprefix(b"\xef\xbb\xbf")[:5] == b"Brain":
+        return read_brainvision
+    if head[:6] == b"MATLAB" and path.suffix.lower() == ".set":
+        return read_eeglab
+    return None
 
 
 def read_edf(
@@ -113,12 +132,14 @@ def read_edf(
     subject: str,
     recording: str | None = None,
     hypnogram: str | Path | None = None,
+    modalities: Mapping[str, str] | None = None,
 ) -> Recording:
     """Read an EDF, EDF+C, EDF+D, BDF or BDF+ file.
 
     The stages are those of `hypnogram` where given (see `read_hypnogram`), else of the file's own
     annotations, else None. Data records of a discontinuous file stand at their true times, with
-    NaN in between. `recording` defaults to the file's name without its ending.
+    NaN in between. `recording` defaults to the file's name without its ending. `modalities`: of
+    labels that are not known here (`read_channels`).
 
     Raises:
       RecordingError: the file cannot be read (see `open_edf`), none of its signals is EEG, EOG,
@@ -134,7 +155,7 @@ def read_edf(
     duration = float(records[-1] + edf.record_seconds)
     start = shift(edf.start, begin)
     annotations = [Annotation(a.onset - begin, a.duration, a.text) for a in annotations]
-    channels = _channels(edf, records, duration, notes)
+    channels = _channels(edf, records, duration, notes, modalities)
     spans = spans_from_annotations(annotations)
     read = Recording(
         path=str(path),
@@ -229,7 +250,11 @@ def _record_starts(edf: EdfFile, onsets: np.ndarray, notes: list[str]) -> np.nda
 
 
 def _channels(
-    edf: EdfFile, records: np.ndarray, duration: float, notes: list[str]
+    edf: EdfFile,
+    records: np.ndarray,
+    duration: float,
+    notes: list[str],
+    modalities: Mapping[str, str] | None,
 ) -> list[Channel]:
     ordinary = [signal for signal in edf.signals if not signal.is_annotation]
     gap = duration - edf.num_records * edf.record_seconds
@@ -242,7 +267,7 @@ def _channels(
         )
         for signal in ordinary
     ]
-    return read_channels(edf.path, traces, notes)
+    return read_channels(edf.path, traces, notes, modalities)
 
 
 def _unusable(edf: EdfFile, signal: EdfSignal) -> str | None:

@@ -218,7 +218,7 @@ def test_text_that_is_no_signal(tmp_path: Path, content: bytes, cause: str):
     ("name", "content", "cause"),
     [
         ("a.edf", b"", "is empty (0 bytes)"),
-        ("a.edf", b"Subject;Night\n" * 40, "is none of EDF, BDF, GDF, HDF5, .npz"),
+        ("a.edf", b"Subject;Night\n" * 40, "is none of EDF, BDF, GDF, BrainVision"),
         ("a.edf", b"\x1f\x8b\x08\x00" + bytes(99), "is compressed with gzip: unpack it first"),
         ("a.mat", b"MATLAB 5.0 MAT-file" + bytes(99), "no WFDB header a.hea lies beside it"),
         ("a.h5", b"\x89HDF\r\n\x1a\n" + bytes(99), "is not a readable HDF5 file"),

@@ -145,7 +145,7 @@ def test_an_interrupted_build_keeps_its_finished_shards(folder, tmp_path, monkey
     assert len(shard_bytes(whole)) == 4
 
     calls = []
-    real = edf_folder_dataset_builder.read_edf
+    real = edf_folder_dataset_builder.read_recording
 
     def failing(path, **kwargs):
         calls.append(path.name)
@@ -153,7 +153,7 @@ def test_an_interrupted_build_keeps_its_finished_shards(folder, tmp_path, monkey
             raise KeyboardInterrupt
         return real(path, **kwargs)
 
-    monkeypatch.setattr(edf_folder_dataset_builder, "read_edf", failing)
+    monkeypatch.setattr(edf_folder_dataset_builder, "read_recording", failing)
     with pytest.raises(KeyboardInterrupt):
         build(folder, tmp_path / "again")
     final = tmp_path / "again" / "edf_folder" / "1.0.0"
@@ -169,7 +169,7 @@ def test_an_interrupted_build_keeps_its_finished_shards(folder, tmp_path, monkey
 
 def test_what_could_not_be_read_is_tried_again(folder, tmp_path, monkeypatch):
     """A shard with a quarantined recording, left by an interrupted build, is built anew."""
-    real, broken = edf_folder_dataset_builder.read_edf, {"a.edf"}
+    real, broken = edf_folder_dataset_builder.read_recording, {"a.edf"}
 
     def failing(path, **kwargs):
         if path.name in broken:
@@ -179,7 +179,7 @@ def test_what_could_not_be_read_is_tried_again(folder, tmp_path, monkeypatch):
         return real(path, **kwargs)
 
     monkeypatch.setattr(Builder, "UNIT_RECORDINGS", 1)
-    monkeypatch.setattr(edf_folder_dataset_builder, "read_edf", failing)
+    monkeypatch.setattr(edf_folder_dataset_builder, "read_recording", failing)
     with pytest.raises(KeyboardInterrupt):
         build(folder, tmp_path)
     broken.clear()
@@ -436,7 +436,7 @@ def test_launch_build_refuses_a_flag_of_another_dataset_and_an_empty_folder(root
     assert "--table means nothing for --dataset=eegmat" in done.stderr
     done = run_build(root, "--dataset=edf_folder", *common)
     assert done.returncode != 0
-    assert "no .edf or .bdf file" in done.stderr
+    assert "no .edf, .bdf, .gdf, .vhdr or .set file" in done.stderr
     assert "Traceback" not in done.stderr
 
 

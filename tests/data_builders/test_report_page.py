@@ -101,7 +101,7 @@ def test_the_page_of_a_build(folder, tmp_path):
     assert "Sofa <b>" not in text and "Sofa &lt;b&gt;" in text
     # Quarantined, and why.
     assert page.row("notes.edf")[1:] == ["notes", report["recordings"][2]["reason"]]
-    assert "is not an EDF" in page.row("notes.edf")[2]
+    assert "is none of EDF" in page.row("notes.edf")[2]
     # signals, taken for, montage, then out, flat, empty, clipped, gaps.
     faults = page.row("faults.edf")
     assert faults[5:13] == ["5", "bas 2 ecg 1 other 1", "1", "1", "1", "", "1", ""]
@@ -117,7 +117,7 @@ def test_the_page_of_a_build(folder, tmp_path):
 def test_missing_samples_are_counted_without_padding(folder, tmp_path, monkeypatch):
     from data_builders.edf_folder import edf_folder_dataset_builder
 
-    real = edf_folder_dataset_builder.read_edf
+    real = edf_folder_dataset_builder.read_recording
 
     def with_gaps(path, **kwargs):
         recording = real(path, **kwargs)
@@ -126,7 +126,7 @@ def test_missing_samples_are_counted_without_padding(folder, tmp_path, monkeypat
         recording.channels[0].samples = samples
         return recording
 
-    monkeypatch.setattr(edf_folder_dataset_builder, "read_edf", with_gaps)
+    monkeypatch.setattr(edf_folder_dataset_builder, "read_recording", with_gaps)
     (folder / "faults.edf").unlink()
     builder = build(EdfFolder, folder, tmp_path, clip_seconds=40)
     (good,) = [r for r in build_report.load(builder.data_dir)["recordings"] if r["clips"]]

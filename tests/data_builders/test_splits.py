@@ -106,12 +106,12 @@ def test_a_plan_with_a_person_in_two_splits_is_refused(folder, tmp_path):
 def test_a_reader_that_names_another_person_is_quarantined(folder, tmp_path, monkeypatch):
     from data_builders.edf_folder import edf_folder_dataset_builder
 
-    real = edf_folder_dataset_builder.read_edf
+    real = edf_folder_dataset_builder.read_recording
 
     def confused(path, **kwargs):
         return real(path, **(kwargs | {"subject": "cleo"}))
 
-    monkeypatch.setattr(edf_folder_dataset_builder, "read_edf", confused)
+    monkeypatch.setattr(edf_folder_dataset_builder, "read_recording", confused)
     path = build(EdfFolder, folder, tmp_path).data_path
     entries = json.loads((path / "build_report.json").read_text())["recordings"]
     assert [e["status"] for e in entries[:4]] == ["quarantined"] * 3 + ["built"]

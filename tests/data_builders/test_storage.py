@@ -5,13 +5,15 @@ from __future__ import annotations
 import sys
 
 import fsspec
+import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 from etils.epath import backend
 from fsspec.implementations.memory import MemoryFileSystem
 
-from data_builders import dataset_folder, leak_check, storage
+from data_builders import build_report, dataset_folder, leak_check, storage
 from data_builders.engine import BuildError
+from tests.data.mne_files_for_tests import write_brainvision
 from tests.data_builders.builders_for_tests import EdfFolder, build, hashes
 
 
@@ -88,6 +90,30 @@ def test_one_side_in_a_bucket(uploaded, bucket, folder, tmp_path):
     build(EdfFolder, folder, "s3://bucket/records")
     assert data_files(download(bucket, tmp_path) / "edf_folder" / "1.0.0") == here
     assert data_files(build(EdfFolder, uploaded, tmp_path / "from").data_dir) == here
+
+
+def test_a_bids_folder_in_a_bucket(bucket, write_edf, tmp_path):
+    """Its tables and the files of a recording's other parts are fetched with the recording."""
+    root = tmp_path / "bids"
+    for i in (1, 2):
+        folder = root / f"sub-0{i}" / "eeg"
+        write_edf(folder / f"sub-0{i}_task-a_eeg.edf", labels={"C3": "uV", "box": "uV"}, seconds=60)
+        signals = {"C3": ("µV", np.arange(3840.0)), "box": ("µV", np.arange(3840.0))}
+        write_brainvision(folder / f"sub-0{i}_task-b_eeg.vhdr", signals, 64)
+    (root / "dataset_description.json").write_text('{"BIDSVersion": "1.9.0"}')
+    (root / "participants.tsv").write_text("participant_id\tgroup\nsub-01\tx\nsub-02\ty\n")
+    (root / "channels.tsv").write_text("name\ttype\nC3\tEEG\nbox\tEMG\n")
+    (root / "events.tsv").write_text("onset\tduration\tsleep_stage\n0\t30\tN2\n30\t30\tR\n")
+    bucket.put(str(root), "s3://bucket/bids", recursive=True)
+    here = build(EdfFolder, root, tmp_path / "here")
+    there = build(EdfFolder, "s3://bucket/bids", tmp_path / "there")
+    assert data_files(there.data_dir) == data_files(here.data_dir)
+    totals = build_report.load(there.data_dir)["totals"]
+    assert totals["built"] == 4
+    assert totals["channels_by_modality"] == {"bas": 4, "emg": 4}
+    assert totals["labels"] == {"N2": 4, "REM": 4}
+    labelled = build(EdfFolder, "s3://bucket/bids", tmp_path / "labelled", label_column="group")
+    assert labelled.info.metadata["classes"] == ["x", "y"]
 
 
 def test_records_in_a_bucket_are_kept_or_replaced_only_as_told(uploaded, folder):

@@ -173,14 +173,14 @@ def test_a_reader_that_fails_in_an_unforeseen_way_stops_nothing(
     from data_builders.edf_folder import edf_folder_dataset_builder
 
     write_edf(folder / "bad.edf")
-    real = edf_folder_dataset_builder.read_edf
+    real = edf_folder_dataset_builder.read_recording
 
     def failing(path, **kwargs):
         if path.name == "bad.edf":
             raise ZeroDivisionError("a header of zero records")
         return real(path, **kwargs)
 
-    monkeypatch.setattr(edf_folder_dataset_builder, "read_edf", failing)
+    monkeypatch.setattr(edf_folder_dataset_builder, "read_recording", failing)
     entries, _ = report_of(folder, tmp_path)
     quarantined(entries, "bad.edf", "ZeroDivisionError: a header of zero records")
 
