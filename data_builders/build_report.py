@@ -105,6 +105,27 @@ def assemble(
     return {"recordings": recordings, "totals": totals, "shards": written, "spec": spec}
 
 
+def copies(reports: Iterable[dict[str, Any]], most: int = 20) -> list[str]:
+    """Notes on recordings that hold the same signals under several names: splits may leak by them.
+
+    Args:
+        reports: as of `assemble`; `content` is a hash of a recording's signals, "" for none.
+        most: as many notes.
+    """
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for report in reports:
+        if report["content"]:
+            groups.setdefault(report["content"], []).append(report)
+    same = [group for group in groups.values() if len(group) > 1]
+    notes = []
+    for group in same[:most]:
+        names = ", ".join(f"{r['path']} (subject {r['subject']}, {r['split']})" for r in group[:5])
+        notes.append(f"the same signals under {len(group)} names, leave only one: {names}")
+    if len(same) > most:
+        notes.append(f"… and {len(same) - most} more sets of recordings with the same signals")
+    return notes
+
+
 def _signal_totals(built: list[dict[str, Any]]) -> dict[str, int]:
     """Signals of the files that were built: how many there were, and what became of them."""
     out = sum(len(kept_out(r)) for r in built)

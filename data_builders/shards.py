@@ -223,7 +223,7 @@ def _build_recording(unit: WorkUnit, source: Source, writer: ArrayRecordWriter) 
             full disk) is no recording's fault and stops the build.
     """
     roots = [unit.root]
-    clips, labels = 0, {}
+    clips, labels, content = 0, {}, ""
     valid = total = 0  # samples, [C]
     with contextlib.ExitStack() as stack:
         try:
@@ -246,6 +246,7 @@ def _build_recording(unit: WorkUnit, source: Source, writer: ArrayRecordWriter) 
             record, example = ready
             writer.write(example)
             clips += 1
+            content = content or _content(record)
             _count_labels(record, unit.spec, labels)
             valid = valid + _valid_samples(record)
             total += record.num_samples
@@ -277,7 +278,18 @@ def _build_recording(unit: WorkUnit, source: Source, writer: ArrayRecordWriter) 
         "hours": recording.duration / 3600,
         "notes": list(recording.notes),
         "labels": labels,
+        "content": content,
     }
+
+
+def _content(record: records.Record) -> str:
+    """Hash of a clip's signals, by which copies of one recording are found; "" where all are flat.
+
+    A standardised signal is the same whatever the gain; names and times do not matter.
+    """
+    if not (record.sd > 0).any():
+        return ""
+    return hashlib.sha256(np.ascontiguousarray(record.signals)).hexdigest()[:16]
 
 
 def _examples(
@@ -308,6 +320,7 @@ def quarantined(source: Source, reason: str) -> dict[str, Any]:
         "hours": 0.0,
         "notes": [],
         "labels": {},
+        "content": "",
     }
 
 

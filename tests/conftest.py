@@ -50,6 +50,16 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
+def program(tmp_path_factory):
+    """program("launch.build", "--dataset=…") → its CompletedProcess (`tests.warm_programs`)."""
+    from tests.warm_programs import WarmPrograms
+
+    programs = WarmPrograms(ROOT, tmp_path_factory.mktemp("programs"))
+    yield programs
+    programs.close()
+
+
+@pytest.fixture(scope="session")
 def tiny_data_dir(tmp_path_factory) -> Path:
     """A data_dir with the dataset simulated_psg: six sleepers, 0.1 h each, in clips of 30 s.
 

@@ -109,7 +109,7 @@ def test_hdf5_that_claims_what_it_does_not_hold(tmp_path: Path):
     recording = read_hdf5(path, subject="s")
     assert [c.label for c in recording.channels] == ["ECG"]
     assert "claims 1000000000 samples, and 0 bytes are stored" in recording.notes[0]
-    generic(path, sfreq=1e-3, size=10_000)
+    generic(path, sfreq=1e-2, size=100_000)
     with pytest.raises(RecordingError, match="116 days"):
         read_hdf5(path, subject="s")
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 import csv
 import datetime
 import filecmp
-import os
-import subprocess
-import sys
 import time
 
 import edfio
@@ -158,28 +155,17 @@ def test_splits_are_by_subject_and_near_sixty_fifteen_twenty_five():
     assert splits != [synthetic.split_of(SEED + 1, i) for i in range(200)]
 
 
-def _simulate(root, *arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "launch.simulate", *arguments],
-        cwd=root,
-        env={**os.environ, "PYTHONPATH": str(root)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-
-
-def test_program_writes_and_refuses(root, tmp_path):
+def test_program_writes_and_refuses(program, tmp_path):
     out = tmp_path / "out"
     wanted = ("--dataset=simulated_ecg", "--subjects=2", f"--out={out}")
-    done = _simulate(root, *wanted)
+    done = program("launch.simulate", *wanted)
     assert done.returncode == 0, done.stderr
     assert (out / "table.csv").is_file()
-    refused = _simulate(root, *wanted, "--seed=4")
+    refused = program("launch.simulate", *wanted, "--seed=4")
     assert refused.returncode != 0
     assert "another simulation" in refused.stderr
     assert "Traceback" not in refused.stderr
-    wrong = _simulate(root, "--dataset=simulated_ecg", "--subjects=0", f"--out={out}")
+    wrong = program("launch.simulate", "--dataset=simulated_ecg", "--subjects=0", f"--out={out}")
     assert wrong.returncode != 0
 
 

@@ -6,8 +6,6 @@ import hashlib
 import json
 import os
 import pickle
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -382,20 +380,10 @@ def test_the_serialised_record_is_small_beside_its_signals(folder, tmp_path):
 # --- the program ----------------------------------------------------------------------------------
 
 
-def run_build(root, *arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "launch.build", *arguments],
-        cwd=root,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def test_launch_build_prints_what_it_did(root, folder, tmp_path):
+def test_launch_build_prints_what_it_did(program, folder, tmp_path):
     (folder / "broken.edf").write_text("this is no EDF", encoding="utf-8")
-    done = run_build(
-        root,
+    done = program(
+        "launch.build",
         "--dataset=edf_folder",
         f"--source={folder}",
         f"--data_dir={tmp_path / 'records'}",
@@ -421,20 +409,20 @@ def test_launch_build_prints_what_it_did(root, folder, tmp_path):
         (["--datasets=edf_folder"], "Unknown command line flag 'datasets'"),
     ],
 )
-def test_launch_build_says_what_was_wrong(root, arguments, words):
-    done = run_build(root, *arguments)
+def test_launch_build_says_what_was_wrong(program, arguments, words):
+    done = program("launch.build", *arguments)
     assert done.returncode != 0
     assert words in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_launch_build_refuses_a_flag_of_another_dataset_and_an_empty_folder(root, tmp_path):
+def test_launch_build_refuses_a_flag_of_another_dataset_and_an_empty_folder(program, tmp_path):
     (tmp_path / "empty").mkdir()
     common = [f"--source={tmp_path / 'empty'}", f"--data_dir={tmp_path}"]
-    done = run_build(root, "--dataset=eegmat", "--table=x.csv", *common)
+    done = program("launch.build", "--dataset=eegmat", "--table=x.csv", *common)
     assert done.returncode != 0
     assert "--table means nothing for --dataset=eegmat" in done.stderr
-    done = run_build(root, "--dataset=edf_folder", *common)
+    done = program("launch.build", "--dataset=edf_folder", *common)
     assert done.returncode != 0
     assert "no .edf, .bdf, .gdf, .vhdr or .set file" in done.stderr
     assert "Traceback" not in done.stderr

@@ -11,8 +11,6 @@ import functools
 import importlib
 import re
 import shutil
-import subprocess
-import sys
 import warnings
 from collections import Counter
 from pathlib import Path
@@ -422,11 +420,15 @@ def test_other_libraries_read_the_simulated_files(archives):
     assert [texts[e * 30 * 200] for e in turns] == [names[stages[e]] for e in turns]
 
 
-def test_the_program(tmp_path, root):
-    command = [sys.executable, "-m", "launch.simulate", "--dataset=dreams", "--subjects=2"]
-    options = {"cwd": root, "capture_output": True, "text": True, "timeout": 120}
-    command += ["--hours=0.05", "--faults=1", f"--out={tmp_path}"]
-    done = subprocess.run(command, **options, check=False)
+def test_the_program(tmp_path, program):
+    done = program(
+        "launch.simulate",
+        "--dataset=dreams",
+        "--subjects=2",
+        "--hours=0.05",
+        "--faults=1",
+        f"--out={tmp_path}",
+    )
     assert done.returncode == 0, done.stderr
     found = sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*.csv"))
     assert found == ["faults.csv", "hypnograms.csv"]

@@ -8,8 +8,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -239,11 +237,11 @@ def test_the_same_seed_gives_the_same_files(tmp_path, name):
 
 
 @pytest.mark.slow
-def test_from_the_command_line_with_processes(tmp_path, root):
+def test_from_the_command_line_with_processes(tmp_path, program):
     write_archive("tusl", tmp_path / "here", subjects=3, seed=5)
-    command = [sys.executable, "-m", "launch.simulate", "--dataset=tusl", "--subjects=3"]
-    command += [f"--out={tmp_path / 'there'}", "--seed=5", "--workers=2"]
-    subprocess.run(command, cwd=root, check=True, capture_output=True)
+    flags = ["--dataset=tusl", "--subjects=3", f"--out={tmp_path / 'there'}", "--seed=5"]
+    done = program("launch.simulate", *flags, "--workers=2")
+    assert done.returncode == 0, done.stderr
     assert hashes(tmp_path / "here") == hashes(tmp_path / "there")
 
 

@@ -2,77 +2,30 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 import time
 
 import pytest
 
 from tests.launch.programs_for_tests import (
     CONFIG,
-    ROOT,
-    environment,
     module,
     one_line,
     pretrain,
     run,
 )
 
-# Imports once what every program imports, then forks a child for each that it is told.
-HELPER = """
-import json, os, runpy, sys, traceback
-import sleepfm_jax.probing, sleepfm_jax.train
 
-print("ready", flush=True)
-for line in sys.stdin:
-    name, arguments, out, err = json.loads(line)
-    child = os.fork()
-    if child == 0:
-        for number, path in ((1, out), (2, err)):
-            os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
-        sys.argv = [name, *arguments]
-        code = 0
-        try:
-            runpy.run_module(name, run_name="__main__", alter_sys=True)
-        except SystemExit as leaving:
-            code = leaving.code or 0
-        except BaseException:
-            traceback.print_exc()
-            code = 1
-        sys.stdout.flush(), sys.stderr.flush()
-        os._exit(code if isinstance(code, int) else 1)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-"""
-
-
-@pytest.fixture(scope="module")
-def typed(tmp_path_factory):
+@pytest.fixture
+def typed(program):
     """What a command that must fail with code 1 says on stderr."""
-    folder = tmp_path_factory.mktemp("typed")
-    helper = subprocess.Popen(
-        [sys.executable, "-c", HELPER],
-        cwd=ROOT,
-        env=environment() | {"PYTHONPATH": str(ROOT)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert helper.stdout.readline() == "ready\n", helper.stderr.read()
 
     def say(command):
         _, _, name, *arguments = command  # python -m NAME …
-        files = [os.fspath(folder / stream) for stream in ("out", "err")]
-        helper.stdin.write(json.dumps([name, arguments, *files]) + "\n")
-        helper.stdin.flush()
-        code, err = int(helper.stdout.readline()), (folder / "err").read_text()
-        assert code == 1, err
-        return err
+        done = program(name, *arguments)
+        assert done.returncode == 1, done.stderr
+        return done.stderr
 
-    yield say
-    helper.communicate(timeout=20)
+    return say
 
 
 def test_help_shows_what_to_type_and_answers_without_jax():
