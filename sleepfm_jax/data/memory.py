@@ -11,8 +11,8 @@ def keep_freed_memory(largest: int = 2**30) -> bool:
     """Tells glibc to keep freed memory for the next array instead of giving it back.
 
     Giving back means that the kernel clears every page anew for every array: random reads of
-    records of 1 MB are six times as fast without that, and building a night of 40 channels a third
-    faster. The process then holds on to the most that it ever used.
+    records of 1 MB are six times as fast without that, batches of them 1.8 times, and building a
+    night of 40 channels a third faster. The process then holds on to the most that it ever used.
 
     Args:
         largest: bytes; larger pieces of memory are given back as before.
