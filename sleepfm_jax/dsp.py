@@ -16,9 +16,9 @@ from scipy import signal
 # Nyquist frequencies and its pass band ends at 0.84 of that.
 _ATTENUATION_DB = 80.0
 _ZERO_CROSSINGS = 32  # on either side, counted at the lower rate
-# Rates such as 199.99 Hz become a fraction; at this bound eight hours drift by less than 0.05
-# samples.
-_MAX_DENOMINATOR = 20_000
+# Rates such as 199.99 Hz become a fraction of numbers up to this; then eight hours drift by less
+# than 0.05 samples of the slower rate.
+_MAX_FACTOR = 20_000
 _ROWS = 64  # of a matrix product: enough to be fast, few enough to stay in the cache
 METHODS = ("polyphase", "reference")
 """Ways to resample; "reference" is the published one, for parity only: it aliases."""
@@ -83,9 +83,7 @@ def resample(
         raise ValueError(f"cannot resample an empty signal, shape {x.shape}")
     if not np.isfinite(x).all():
         raise ValueError("the signal has NaN or infinite values: use resample_with_gaps")
-    ratio = Fraction(target_sfreq / sfreq).limit_denominator(_MAX_DENOMINATOR)
-    if ratio == 0:
-        raise ValueError(f"{target_sfreq} Hz is too slow for a signal at {sfreq} Hz")
+    ratio = _ratio(sfreq, target_sfreq)
     if method == "polyphase" and ratio == 1:
         return x.astype(dtype)
     rows = x.reshape(-1, x.shape[-1])  # [N, T]
@@ -96,6 +94,15 @@ def resample(
         else:
             y[:] = _resample_row_as_published(row, sfreq, target_sfreq, len(y))
     return out.reshape(*x.shape[:-1], out.shape[1])
+
+
+def _ratio(sfreq: float, target_sfreq: float) -> Fraction:
+    """target_sfreq / sfreq as a fraction of numbers that are not too large for a filter."""
+    lower, higher = sorted((sfreq, target_sfreq))
+    part = Fraction(lower / higher).limit_denominator(_MAX_FACTOR)
+    if part == 0:
+        raise ValueError(f"{sfreq:g} Hz and {target_sfreq:g} Hz are too far apart to resample")
+    return part if target_sfreq < sfreq else 1 / part
 
 
 def _length(samples: int, sfreq: float, target_sfreq: float, method: str) -> int:

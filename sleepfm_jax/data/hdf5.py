@@ -184,17 +184,28 @@ def _generic(path: Path, file: h5py.File, subject: str, recording: str | None) -
             start = datetime.fromisoformat(_text(file.attrs["start"], "")).replace(tzinfo=None)
         except ValueError:
             notes.append("its attribute `start` is no ISO 8601 time: none is set")
+    channels = read_channels(path, traces, notes)
+    for channel in channels:
+        _fill_up(channel, duration)
     return Recording(
         path=str(path),
         subject=subject,
         recording=path.stem if recording is None else recording,
         start=start,
         duration=duration,
-        channels=read_channels(path, traces, notes),
+        channels=channels,
         annotations=sorted(events, key=lambda event: event.onset),
         stages=None,
         notes=notes,
     )
+
+
+def _fill_up(channel: Channel, duration: float) -> None:
+    """Gives a channel that ends early the recording's length; NaN where it has ended."""
+    missing = round(duration * channel.sfreq) - len(channel.samples)
+    if missing > 0:
+        channel.samples = np.pad(channel.samples, (0, missing), constant_values=np.nan)
+        channel.notes.append(f"ends {missing / channel.sfreq:g} s before the recording")
 
 
 def _items(path: Path, file: h5py.File) -> tuple[dict[str, h5py.Dataset], dict[str, h5py.Group]]:
@@ -204,7 +215,10 @@ def _items(path: Path, file: h5py.File) -> tuple[dict[str, h5py.Dataset], dict[s
     def visit(name: str, item: Any) -> None:
         if len(datasets) + len(groups) >= _MAX_ITEMS:
             raise RecordingError(path, f"holds more than {_MAX_ITEMS} datasets: no recording")
-        (datasets if isinstance(item, h5py.Dataset) else groups)[name] = item
+        if isinstance(item, h5py.Dataset):
+            datasets[name] = item
+        elif isinstance(item, h5py.Group):  # what else there is, named types, holds nothing
+            groups[name] = item
 
     file.visititems(visit)
     return datasets, groups

@@ -211,8 +211,8 @@ class _Samples:
         try:
             for start in range(0, total, block):
                 stop = min(start + block, total)
-                values = self._raw.get_data(picks=picks, start=start, stop=stop, verbose="ERROR")
                 with np.errstate(over="ignore", invalid="ignore"):  # it need not fit into a float32
+                    values = self._raw.get_data(picks, start, stop, verbose="ERROR")
                     out[:, start:stop] = values * self._factors[picks, None]
         except Exception as error:  # as in `_opened`
             raise RecordingError(

@@ -8,7 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import edfio
+import h5py
 import numpy as np
+
+from tests.data.mne_files_for_tests import write_brainvision
 
 RECORDS, RATES = 20, {"C3-M2": 100, "ECG": 128, "Abdo": 10}
 STAGES = ("W", "N1", "N2", "N3", "R")
@@ -137,6 +140,25 @@ def rml(stages: list[tuple[str, float]], start: str = "2020-01-02T22:00:00") -> 
     )
 
 
+def write_others(folder: Path) -> dict[str, tuple[Path, ...]]:
+    """BrainVision and HDF5 recordings: 20 s of EEG and ECG.
+
+    No EEGLAB: SciPy's reader of .mat files dies of some damage. A build survives that, and
+    quarantines the recording, since its workers are processes of their own.
+    """
+    rng = np.random.default_rng(2)
+    signals = {label: rng.normal(0, 50, 2000) for label in ("C3-M2", "ECG")}
+    vhdr, hdf5 = folder / "v.vhdr", folder / "h.h5"
+    markers = [("Comment", "Sleep stage N2", 1, 1), ("Stimulus", "S  1", 500, 1)]
+    write_brainvision(vhdr, {k: ("µV", v) for k, v in signals.items()}, 100.0, markers)
+    with h5py.File(hdf5, "w") as file:
+        for label, values in signals.items():
+            file[label] = values
+            file[label].attrs["fs"] = 100.0
+    parts = [vhdr.with_suffix(suffix) for suffix in (".eeg", ".vmrk")]
+    return {"brainvision header": (vhdr, *parts), "hdf5": (hdf5,)}
+
+
 def write_sound_files(folder: Path) -> dict[str, tuple[Path, ...]]:
     """Kind -> the file to damage and open, then the others that it needs."""
     words = ("Wake|0", "Stage 1 sleep|1", "Stage 2 sleep|2", "Stage 4 sleep|4", "REM sleep|5")
@@ -161,6 +183,7 @@ def write_sound_files(folder: Path) -> dict[str, tuple[Path, ...]]:
         "wfdb segments": (segments, *parts),
         "wfdb stages": (arousal, arousal.with_suffix(".hea")),
         **{name: (folder / f"{name}.xml",) for name in texts},
+        **write_others(folder),
     }
 
 
@@ -294,4 +317,4 @@ def mutations(kind: str) -> tuple[Mutation, ...]:
     kind = kind.partition(" of ")[0]
     if kind in ("edf", "edf+d", "bdf"):
         return _EDF
-    return _ANY if kind in ("wfdb samples", "wfdb stages") else _TEXT
+    return _ANY if kind in ("wfdb samples", "wfdb stages", "hdf5") else _TEXT

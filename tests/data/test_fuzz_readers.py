@@ -31,7 +31,7 @@ def test_hundreds_of_damaged_files(root: Path):
     assert report["failures"] == []
     assert report["peak_mb"] < 2048
     counts = report["counts"]
-    assert len(counts) == 11
+    assert len(counts) == 13
     assert sum(sum(c.values()) for c in counts.values()) == 660
     # the damage is neither harmless nor hopeless
     assert all(

@@ -99,6 +99,19 @@ def test_the_generic_layout(tmp_path: Path):
     ]
 
 
+def test_hdf5_with_a_channel_that_ends_early(tmp_path: Path):
+    path = tmp_path / "short.h5"
+    with h5py.File(path, "w") as file:
+        for label, length in (("C3", 1000), ("ECG", 950)):
+            file[label] = np.arange(float(length))
+            file[label].attrs["fs"] = 100.0
+    recording = read_hdf5(path, subject="s")
+    long, short = recording.channels
+    assert recording.duration == 10 and len(short.samples) == len(long.samples) == 1000
+    assert np.isnan(short.samples[950:]).all() and not np.isnan(short.samples[:950]).any()
+    assert "ends 0.5 s before the recording" in short.notes
+
+
 def test_hdf5_that_claims_what_it_does_not_hold(tmp_path: Path):
     path = tmp_path / "bomb.h5"
     with h5py.File(path, "w") as file:

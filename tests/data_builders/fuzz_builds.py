@@ -137,6 +137,7 @@ def run(cases: int, seed: int, workers: int) -> dict:
         "failures": failures,
         "peak_mb": round(timing.peak / 1e6),
         "slowest_s": round(max(spent for _, spent in timing.seconds), 2),
+        "slowest": max(timing.seconds, key=lambda of: of[1])[0],
     }
 
 
