@@ -105,6 +105,21 @@ def assemble(
     return {"recordings": recordings, "totals": totals, "shards": written, "spec": spec}
 
 
+def empty_splits(reports: Iterable[dict[str, Any]]) -> list[str]:
+    """Notes on splits that were planned and got nothing, since all their recordings are bad."""
+    planned: Counter[str] = Counter()
+    clips: Counter[str] = Counter()
+    for report in reports:
+        if report["split"]:
+            planned[report["split"]] += 1
+            clips[report["split"]] += report["clips"]
+    return [
+        f"no record in {split}: its {n} recordings could not be built"
+        for split, n in planned.items()
+        if not clips[split]
+    ]
+
+
 def copies(reports: Iterable[dict[str, Any]], most: int = 20) -> list[str]:
     """Notes on recordings that hold the same signals under several names: splits may leak by them.
 

@@ -272,7 +272,7 @@ class RecordsBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registrat
             **plan.metadata,
         }
         asked = {"dataset": self.name, "version": str(self.version), **metadata}
-        notes = [*plan.notes, *build_report.copies(reports)]
+        notes = [*plan.notes, *build_report.empty_splits(reports), *build_report.copies(reports)]
         asked |= {"notes": notes, "fingerprint": fingerprint}
         report = build_report.assemble(reports, asked, results)
         people = subjects.manifest(self.cohort, subjects_by_split(reports))

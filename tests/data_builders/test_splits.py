@@ -7,6 +7,7 @@ import json
 import pytest
 import tensorflow_datasets as tfds
 
+from data_builders import build_report
 from data_builders.engine import BuildError, Plan
 from data_builders.leak_check import LeakError, check_dataset
 from data_builders.shards import Source
@@ -116,6 +117,29 @@ def test_a_reader_that_names_another_person_is_quarantined(folder, tmp_path, mon
     entries = json.loads((path / "build_report.json").read_text())["recordings"]
     assert [e["status"] for e in entries[:4]] == ["quarantined"] * 3 + ["built"]
     assert entries[0]["reason"] == "read as subject 'cleo', planned as 'anna'"
+
+
+def notes_of(folder, data_dir):
+    return build_report.load(build(EdfFolder, folder, data_dir).data_path)["spec"]["notes"]
+
+
+def test_one_recording_under_two_names_is_noted(folder, tmp_path):
+    """A copy of anna's night in the test set; its header has another name and start."""
+    assert notes_of(folder, tmp_path / "before") == []
+    raw = (folder / "night1.edf").read_bytes()
+    copied = raw[:8] + b"X someone_else".ljust(80) + raw[88:168] + b"01.02.0304.05.06" + raw[184:]
+    (folder / "copied.edf").write_bytes(copied)
+    with (folder / "table.csv").open("a") as file:
+        file.write("copied.edf,emma,test\n")
+    assert notes_of(folder, tmp_path / "after") == [
+        "the same signals under 2 names, leave only one: night1.edf (subject anna, train), "
+        "copied.edf (subject emma, test)"
+    ]
+
+
+def test_a_split_that_lost_all_its_recordings_is_noted(folder, tmp_path):
+    (folder / "night4.edf").write_bytes(b"")
+    assert notes_of(folder, tmp_path) == ["no record in test: its 1 recordings could not be built"]
 
 
 def test_a_dataset_that_does_not_say_is_an_error(folder, tmp_path):
