@@ -199,6 +199,7 @@ def choose_runner(say: Callable[[str], None]) -> Any:
         absl.app.UsageError: flags that contradict each other.
     """
     from data_builders import runners
+    from sleepfm_jax.data.memory import keep_freed_memory
 
     if _RUNNER.value:
         if _NUM_WORKERS.value is not None:
@@ -207,6 +208,7 @@ def choose_runner(say: Callable[[str], None]) -> Any:
     if _BEAM_OPTIONS.value:
         raise app.UsageError("--beam_options without --runner")
     if _NUM_WORKERS.value == 0:
+        keep_freed_memory()  # as every worker does
         return runners.in_this_process
     # The cores that this process may use, which in a container are fewer than the machine has.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
