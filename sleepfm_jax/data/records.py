@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from sleepfm_jax import dsp, signals
-from sleepfm_jax.data.channels import Window
+from sleepfm_jax.data.channels import Channel, Window
 from sleepfm_jax.data.recording import Recording, RecordingError
 
 TASKS = ("none", "staging", "classification", "multilabel")
@@ -177,48 +177,11 @@ def usable_channels(recording: Recording) -> list:
     return recording.channels
 
 
-def standardise(recording: Recording, spec: ClipSpec) -> tuple[np.ndarray, ...]:
-    """Every channel at one rate, z-scored over the recording.
-
-    A flat channel is kept with sd 0 and marked as one gap, so that models leave it out; a note says
-    so.
-
-    Returns:
-        z float32 [C, N] (0 in gaps), valid bool [C, N], mean float32 [C], sd float32 [C].
-
-    Raises:
-        RecordingError: no channel has a usable sample.
-    """
-    channels = usable_channels(recording)
-    total = round(recording.duration * spec.sfreq)
-    z = np.zeros((len(channels), total), np.float32)  # [C, N]
-    valid = np.zeros((len(channels), total), bool)  # [C, N]
-    mean = np.zeros(len(channels), np.float32)
-    sd = np.zeros(len(channels), np.float32)
-    for i, channel in enumerate(channels):
-        y, ok = dsp.resample_with_gaps(channel.samples, channel.sfreq, spec.sfreq, spec.resampling)
-        n = min(total, len(y))  # rates of a fraction of a Hz end a sample early or late
-        y, ok = y[:n], ok[:n]
-        if not ok.any():
-            add_note(channel.notes, "no valid sample: kept, and masked throughout")
-            continue
-        z[i, :n], mean[i], sd[i] = dsp.zscore(y, ok)
-        if sd[i] > 0:
-            valid[i, :n] = ok
-        else:
-            z[i] = 0
-            add_note(channel.notes, "no spread: kept, and masked throughout")
-    known = np.array([c.modality in signals.MODALITIES for c in channels])
-    if not valid[known].any():
-        raise RecordingError(
-            recording.path,
-            f"no usable channel: all {known.sum()} of a known modality are flat or empty",
-        )
-    return z, valid, mean, sd
-
-
 def clips(recording: Recording, spec: ClipSpec, labels: Sequence[float] = ()) -> Iterator[Record]:
     """Cuts a recording into records.
+
+    Every channel is brought to one rate and z-scored over the recording. One that is flat or empty
+    is kept with sd 0 and marked as one gap, so that models leave it out; a note says so.
 
     Clips follow one another from start to end, or are those of `recording.windows` where it has
     any and the task is classification or multilabel. A partial clip (the last, or a recording
@@ -238,36 +201,26 @@ def clips(recording: Recording, spec: ClipSpec, labels: Sequence[float] = ()) ->
     labelled = spec.task in ("classification", "multilabel")
     windows = recording.windows if labelled else None
     _check_labels(labels, spec, may_be_empty=windows is not None)
-    z, valid, mean, sd = standardise(recording, spec)
-    channels, samples, total = recording.channels, spec.clip_samples, z.shape[1]
-    names = [c.name for c in channels]
-    positions = signals.electrode_positions(names)  # [C, 3]
-    native_sfreq = np.array([c.sfreq for c in channels], np.float32)
-    known = np.array([c.modality in signals.MODALITIES for c in channels])
+    channels, total = usable_channels(recording), round(recording.duration * spec.sfreq)
     chosen = (
         _back_to_back(recording, spec, total) if windows is None else windows(spec.clip_seconds)
     )
+    spans = [_span(recording, window, spec, total) for window in chosen]
+    cut, mean, sd = _cut(recording, channels, spec, spans, total)
+    names = [c.name for c in channels]
+    positions = signals.electrode_positions(names)  # [C, 3]
+    native_sfreq = np.array([c.sfreq for c in channels], np.float32)
     empty = 0
-    for clip, window in enumerate(chosen):
-        lo = round(window.start * spec.sfreq)
-        hi = min(lo + samples, total)
-        if lo < 0 or hi - lo < MIN_CLIP_SECONDS * spec.sfreq:
-            raise RecordingError(
-                recording.path,
-                f"a clip from {window.start:g} s, but the recording lasts {recording.duration:g} s",
-            )
+    for clip, (window, (lo, hi)) in enumerate(zip(chosen, spans)):
+        of, cut[clip] = cut[clip], None  # its memory is the caller's now
         own = labels if window.labels is None else window.labels
         _check_labels(own, spec)
-        padding = ((0, 0), (0, samples - (hi - lo)))
-        clip_z = np.pad(z[:, lo:hi], padding)  # [C, T]
-        clip_valid = np.pad(valid[:, lo:hi], padding)  # [C, T]; the padding is False
-        if not clip_valid[known].any():
+        if not of.usable:
             empty += 1
             continue
-        quantised, scale = dsp.quantise(clip_z)
         yield Record(
-            signals=quantised,
-            scale=scale,
+            signals=of.signals,
+            scale=of.scale,
             mean=mean,
             sd=sd,
             channel_labels=[c.label for c in channels],
@@ -276,7 +229,7 @@ def clips(recording: Recording, spec: ClipSpec, labels: Sequence[float] = ()) ->
             modalities=[c.modality for c in channels],
             native_sfreq=native_sfreq,
             positions=positions,
-            gaps=dsp.mask_to_gaps(clip_valid),
+            gaps=np.concatenate([np.zeros((0, 3), np.int32), *of.gaps]),
             num_samples=hi - lo,
             stages=stages_of_clip(recording.stages, window.start, spec),
             labels=np.asarray(own, np.float32),
@@ -289,6 +242,93 @@ def clips(recording: Recording, spec: ClipSpec, labels: Sequence[float] = ()) ->
         add_note(
             recording.notes, f"{empty} of {len(chosen)} clips hold no valid sample and are left out"
         )
+
+
+@dataclasses.dataclass
+class _Cut:
+    """The signals of one clip, filled channel by channel."""
+
+    signals: np.ndarray  # int16 [C, T]
+    scale: np.ndarray  # float32 [C]
+    gaps: list[np.ndarray]  # int32 [G, 3], one a channel that has any
+    usable: bool = False  # has a channel of a known modality a valid sample?
+
+
+def _cut(
+    recording: Recording,
+    channels: Sequence[Channel],
+    spec: ClipSpec,
+    spans: Sequence[tuple[int, int]],
+    total: int,
+) -> tuple[list[_Cut], np.ndarray, np.ndarray]:
+    """Standardises, cuts and quantises all channels, one after the other: a night takes two bytes
+    a sample, and one channel's floats.
+
+    Returns:
+        The clips, and mean and sd of the channels, float32 [C].
+
+    Raises:
+        RecordingError: no channel of a known modality has a usable sample.
+    """
+    shape = len(channels), spec.clip_samples
+    cut = [_Cut(np.zeros(shape, np.int16), np.ones(shape[0], np.float32), []) for _ in spans]
+    mean, sd = np.zeros(shape[0], np.float32), np.zeros(shape[0], np.float32)
+    known = np.array([c.modality in signals.MODALITIES for c in channels])
+    usable = False
+    for i, channel in enumerate(channels):
+        z, valid, mean[i], sd[i] = _standardised(channel, spec, total)
+        usable |= known[i] and bool(valid.any())
+        for of, (lo, hi) in zip(cut, spans):
+            clip_valid = np.zeros((1, spec.clip_samples), bool)  # the padding is False
+            clip_valid[0, : hi - lo] = valid[lo:hi]
+            gaps = dsp.mask_to_gaps(clip_valid)
+            if len(gaps):
+                of.gaps.append(gaps + np.array([i, 0, 0], np.int32))
+            of.usable |= bool(known[i] and clip_valid.any())
+            quantised, scale = dsp.quantise(z[None, lo:hi])
+            of.signals[i, : hi - lo], of.scale[i] = quantised[0], scale[0]
+    if not usable:
+        raise RecordingError(
+            recording.path,
+            f"no usable channel: all {known.sum()} of a known modality are flat or empty",
+        )
+    return cut, mean, sd
+
+
+def _standardised(
+    channel: Channel, spec: ClipSpec, total: int
+) -> tuple[np.ndarray, np.ndarray, float, float]:
+    """One channel as z float32 [N] (0 in gaps), valid bool [N], its mean and its sd."""
+    z, valid = np.zeros(total, np.float32), np.zeros(total, bool)
+    y, ok = dsp.resample_with_gaps(channel.samples, channel.sfreq, spec.sfreq, spec.resampling)
+    n = min(total, len(y))  # rates of a fraction of a Hz end a sample early or late
+    y, ok = y[:n], ok[:n]
+    if not ok.any():
+        add_note(channel.notes, "no valid sample: kept, and masked throughout")
+        return z, valid, 0.0, 0.0
+    z[:n], mean, sd = dsp.zscore(y, ok)
+    if np.float32(sd) > 0:
+        valid[:n] = ok
+    else:
+        z[:] = 0
+        add_note(channel.notes, "no spread: kept, and masked throughout")
+    return z, valid, mean, sd
+
+
+def _span(recording: Recording, window: Window, spec: ClipSpec, total: int) -> tuple[int, int]:
+    """First sample and last + 1 of a clip.
+
+    Raises:
+        RecordingError: it lies outside of the recording.
+    """
+    lo = round(window.start * spec.sfreq)
+    hi = min(lo + spec.clip_samples, total)
+    if lo < 0 or hi - lo < MIN_CLIP_SECONDS * spec.sfreq:
+        raise RecordingError(
+            recording.path,
+            f"a clip from {window.start:g} s, but the recording lasts {recording.duration:g} s",
+        )
+    return lo, hi
 
 
 def _check_labels(labels: Sequence[float], spec: ClipSpec, may_be_empty: bool = False) -> None:
