@@ -1,1 +1,1 @@
-"""Any folder of EDF or BDF recordings."""
+"""Any folder of recordings: with a table, in BIDS, or as it is."""

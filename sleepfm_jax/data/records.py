@@ -2,7 +2,7 @@
 
 `clips` turns a `Recording` (native rates, physical units) into `Record`s (one rate, standardised,
 cut and quantised). It imports neither jax nor TFDS, so that any process of any cluster can run it;
-the TFDS features that store a record are in `data_builders/shards.py`.
+the TFDS features that store a record are in `data_builders/record_features.py`.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from sleepfm_jax.data import pipeline
 from sleepfm_jax.data.recording import RecordingError
 from sleepfm_jax.data.synthetic_wake import FAULTS, write_archive
 from sleepfm_jax.evaluators.features import heart_rate_statistics
-from tests.data_builders.wake_archives_for_tests import (
+from tests.data_builders.archives_for_tests import (
     Built,
     build,
     builder_of,

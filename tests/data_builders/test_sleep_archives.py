@@ -18,17 +18,18 @@ from pathlib import Path
 import edfio
 import numpy as np
 import pytest
-import tensorflow_datasets as tfds
 
-from data_builders import build_report, sleep_archive
+from data_builders import sleep_archive
 from data_builders.engine import BuildError
-from sleepfm_jax.data import pipeline, records, synthetic_archives, synthetic_faults
+from sleepfm_jax.data import pipeline, synthetic_archives, synthetic_faults
 from sleepfm_jax.data.recording import Channel, Recording
 from sleepfm_jax.data.synthetic import SimulationError
 from sleepfm_jax.data.synthetic_archive_layouts import ARCHIVES, DIALECTS
 from sleepfm_jax.data.synthetic_archive_montages import draw_archive_montage
 from sleepfm_jax.data.synthetic_archives import write_archive
 from sleepfm_jax.signals import STAGES, electrode_positions, identify
+from tests.data_builders.archives_for_tests import build as build_archive
+from tests.data_builders.archives_for_tests import builder_of
 
 HOURS, CLIP = 0.1, 180.0  # 12 sleep_epochs: two clips
 SEED = 5  # whose six first nights have all stages, N3 for longer than a minute
@@ -67,25 +68,10 @@ class Built:
     split: dict[str, str]  # by recording
 
 
-def builder_of(name):
-    return importlib.import_module(f"data_builders.{name}.{name}_dataset_builder").Builder
-
-
 def build(name, source, data_dir, **kwargs):
     """The report, records by recording and the split of each recording."""
-    builder = builder_of(name)(source=source, data_dir=data_dir, clip_seconds=CLIP, **kwargs)
-    builder.download_and_prepare()
-    read = tfds.builder_from_directory(builder.data_dir)
-    found, split_of = {}, {}
-    for split in read.info.splits:
-        data = read.as_data_source(split)
-        for i in range(len(data)):
-            record = records.decode(data[i])
-            found.setdefault(record.recording, []).append(record)
-            split_of[record.recording] = split
-    for clips in found.values():
-        clips.sort(key=lambda r: r.clip)
-    return build_report.load(builder.data_dir), found, split_of
+    report, _, found, split_of = build_archive(name, source, data_dir, clip_seconds=CLIP, **kwargs)
+    return report, found, split_of
 
 
 @pytest.fixture(scope="module", autouse=True)

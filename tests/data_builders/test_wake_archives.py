@@ -18,7 +18,7 @@ from sleepfm_jax.data.event_labels import read_intervals
 from sleepfm_jax.data.synthetic import SimulationError
 from sleepfm_jax.data.synthetic_wake import FAULTS, write_archive
 from sleepfm_jax.evaluators.features import heart_rate_statistics
-from tests.data_builders.wake_archives_for_tests import (
+from tests.data_builders.archives_for_tests import (
     Built,
     band_power,
     build,
