@@ -1,18 +1,18 @@
 """Builders: one folder a dataset, in TFDS's own convention, files in, ArrayRecord datasets out.
 
     data_builders/
-      engine.py          the base class: plan → work units → shards → an ordinary TFDS dataset
-      shards.py          one work unit → one ArrayRecord shard and its report
-      record_features.py a record as TFDS stores it
-      runners.py         who builds the units: processes of this machine, or an Apache Beam pipeline
-      dataset_folder.py  unfinished work, and how a finished dataset gets its name
-      storage.py         local files and buckets
-      build_report.py    what was built and what was not, and why; report_page.py, as a page
-      subject_splits.py  train, validation and test by subject
-      leak_check.py      nobody is in two splits
-      benchmark.py       speed, beside a script of the published recipe
-      sleep_archive.py   sleep archives: recordings and their scorers' files by name; nsrr.py, the
-                         NSRR's; wake_eeg.py, labelled wake EEG; twelve_lead.py, 12-lead ECG
+      engine/
+        builder.py         the base class: plan → work units → shards → an ordinary TFDS dataset
+        work_unit.py       one work unit → one ArrayRecord shard and its report
+        record_features.py a record as TFDS stores it
+        runners.py         who builds the units: processes of this machine, or a Beam pipeline
+        dataset_folder.py  unfinished work, and how a finished dataset gets its name
+        storage.py         local files and buckets
+        report.py          what was built and what was not, and why; quality_page.py, as a page
+        splits.py          train, validation and test by subject
+        leak_check.py      nobody is in two splits
+      families/            sleep_archive.py: recordings and their scorers' files by name; nsrr.py,
+                           the NSRR's; wake_eeg.py, labelled wake EEG; twelve_lead.py, 12-lead ECG
       <name>/<name>_dataset_builder.py   class Builder: which files, whose, which split, which
       labels
 

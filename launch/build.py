@@ -158,10 +158,10 @@ def build() -> int:
     logging.set_verbosity(logging.WARNING)  # TFDS tells of every file that it opens
     started = time.monotonic()
     # Imported late: --help and a mistyped name should not wait for TFDS.
-    from data_builders import build_report, leak_check
-    from data_builders.dataset_folder import FolderInUse
-    from data_builders.engine import BuildError
-    from data_builders.runners import RunnerError
+    from data_builders.engine import leak_check, report
+    from data_builders.engine.builder import BuildError
+    from data_builders.engine.dataset_folder import FolderInUse
+    from data_builders.engine.runners import RunnerError
 
     cls = importlib.import_module(f"data_builders.{name}.{name}_dataset_builder").Builder
     options = builder_options()
@@ -184,7 +184,7 @@ def build() -> int:
     except KeyboardInterrupt:
         _fail("stopped; finished shards are kept, and the same command goes on from there")
         return 130
-    print(build_report.summary(build_report.load(builder.data_dir), str(builder.data_dir)))
+    print(report.summary(report.load(builder.data_dir), str(builder.data_dir)))
     people = ", ".join(f"{n} in {split}" for split, n in counts.items())
     print(f"Checked: subjects {people}; none in two of them.")
     print(f"Took {time.monotonic() - started:.1f} s.")
@@ -198,7 +198,7 @@ def choose_runner(say: Callable[[str], None]) -> Any:
         RunnerError: Beam is asked for but not installed.
         absl.app.UsageError: flags that contradict each other.
     """
-    from data_builders import runners
+    from data_builders.engine import runners
     from sleepfm_jax.data.memory import keep_freed_memory
 
     if _RUNNER.value:

@@ -52,16 +52,15 @@ def main(argv: list[str]) -> int:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]!r}: flags begin with --")
     from configs import sleepfm
-    from sleepfm_jax import conversion
-    from sleepfm_jax.data.records import preprocessing
-    from sleepfm_jax.interop import files, from_torch
+    from sleepfm_jax.data.clips import preprocessing
+    from sleepfm_jax.interop import checkpoints, files, from_torch
 
     source, target = Path(_FROM.value), Path(_TO.value)
     if source.is_dir():
-        named, about = conversion.load_named(source, _STEP.value)
+        named, about = checkpoints.load_named(source, _STEP.value)
     else:
         named, about = files.read_weights(source)
-    kind = _KIND.value or about.get("kind") or conversion.guess_kind(named)
+    kind = _KIND.value or about.get("kind") or checkpoints.guess_kind(named)
     options = about.get("options", {}) if kind == about.get("kind") else {}
     given = {"heads": _HEADS.value, "pooling_heads": _POOLING_HEADS.value}
     options |= {name: value for name, value in given.items() if value is not None}
@@ -73,7 +72,7 @@ def main(argv: list[str]) -> int:
             said["log_scale"] = about["log_scale"]
         files.write_weights(target, named, said)
     else:
-        conversion.save_model(
+        checkpoints.save_model(
             target,
             model,
             config=sleepfm.get_config("reference").to_dict(),

@@ -48,11 +48,13 @@ def main(argv: list[str]) -> int:
     """See the module's docstring."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]!r}: flags begin with --")
-    from sleepfm_jax import probing, report, run_folder
-    from sleepfm_jax.data import pipeline
+    from sleepfm_jax import probe
+    from sleepfm_jax.data import datasets
+    from sleepfm_jax.report import page as report
+    from sleepfm_jax.report import run_folder
 
     begun = time.perf_counter()
-    name, rows = probing.probe(
+    name, rows = probe.probe(
         _CHECKPOINT.value,
         _DATA_DIR.value,
         _DATASET.value,
@@ -63,7 +65,7 @@ def main(argv: list[str]) -> int:
     workdir = Path(_WORKDIR.value)
     workdir.mkdir(parents=True, exist_ok=True)
     run_folder.copy_build_reports(
-        workdir, pipeline.open_records(_DATA_DIR.value, [_DATASET.value], "train")
+        workdir, datasets.open_records(_DATA_DIR.value, [_DATASET.value], "train")
     )
     update = {
         "probes": {name: rows},

@@ -27,7 +27,7 @@ def main(argv: list[str]) -> int:
     """See the module's docstring."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]!r}: flags begin with --")
-    from sleepfm_jax import report
+    from sleepfm_jax.report import page as report
 
     workdir = Path(_WORKDIR.value)
     if not (workdir / "results.json").exists():

@@ -32,15 +32,16 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from absl import app, flags, logging
 
 from launch import programs
-from sleepfm_jax.data import synthetic, synthetic_archives, synthetic_wake
-from sleepfm_jax.data.synthetic_archive_layouts import ARCHIVES
+from sleepfm_jax.simulation import cohorts
+from sleepfm_jax.simulation.archives import sleep, wake
+from sleepfm_jax.simulation.archives.layouts import ARCHIVES
 
 _COHORTS = {
-    "simulated_psg": synthetic.write_psg_cohort,
-    "simulated_wake_eeg": synthetic.write_wake_eeg,
-    "simulated_ecg": synthetic.write_ecg,
+    "simulated_psg": cohorts.write_psg_cohort,
+    "simulated_wake_eeg": cohorts.write_wake_eeg,
+    "simulated_ecg": cohorts.write_ecg,
 }
-_WAKE = synthetic_wake.ARCHIVES
+_WAKE = wake.ARCHIVES
 _DATASET = flags.DEFINE_enum("dataset", None, [*_COHORTS, *ARCHIVES, *_WAKE], "What to simulate.")
 _SUBJECTS = flags.DEFINE_integer("subjects", None, "Number of subjects.", lower_bound=1)
 _OUT = flags.DEFINE_string(
@@ -64,7 +65,7 @@ def main(argv: Sequence[str]) -> int:
     name, out = _DATASET.value, _OUT.value
     settings = {"subjects": _SUBJECTS.value, "seed": _SEED.value, "workers": _WORKERS.value}
     if name in ARCHIVES or name == "simulated_psg":
-        settings["hours"] = synthetic.NIGHT_HOURS if _HOURS.value is None else _HOURS.value
+        settings["hours"] = cohorts.NIGHT_HOURS if _HOURS.value is None else _HOURS.value
     elif _HOURS.value is not None:
         raise app.UsageError(f"--hours is for simulated_psg and sleep archives, not for {name}")
     if name in _COHORTS and _FAULTS.value is not None:
@@ -72,18 +73,14 @@ def main(argv: Sequence[str]) -> int:
     begun = time.perf_counter()
     try:
         if name in ARCHIVES:
-            nights = synthetic_archives.write_archive(
-                name, out, faults=_FAULTS.value or 0.0, **settings
-            )
+            nights = sleep.write_archive(name, out, faults=_FAULTS.value or 0.0, **settings)
             written = f"{len(nights)} nights in {os.path.join(out, name)}"
         elif name in _WAKE:
-            recordings = synthetic_wake.write_archive(
-                name, out, faults=_FAULTS.value or 0.0, **settings
-            )
+            recordings = wake.write_archive(name, out, faults=_FAULTS.value or 0.0, **settings)
             written = f"{len(recordings)} recordings in {os.path.join(out, name)}"
         else:
             written = _COHORTS[name](out, **settings)
-    except (synthetic.SimulationError, OSError) as error:
+    except (cohorts.SimulationError, OSError) as error:
         logging.error("%s", error)
         return 1
     logging.info("%s written in %.1f s", written, time.perf_counter() - begun)

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sleepfm_jax import signals
-from sleepfm_jax.data.pipeline import BatchSpec, DatasetError
+from sleepfm_jax.data.datasets import BatchSpec, DatasetError
 from sleepfm_jax.models.encoder import EncoderConfig
-from sleepfm_jax.tasks.contrastive import ContrastiveTask
+from sleepfm_jax.objectives.contrastive import ContrastiveTask
 
 KEYS = {
     "": "seed steps batch_size data encoder loss log_scale max_log_scale "

@@ -16,11 +16,15 @@ from absl import logging
 from jax.experimental import multihost_utils
 from tqdm import tqdm
 
-from sleepfm_jax import experiment, losses, optim, report, run_folder, sharding, train_state
-from sleepfm_jax.checkpoint import CheckpointError, Checkpoints
-from sleepfm_jax.data import pipeline
-from sleepfm_jax.evaluators import contrastive as evaluator
-from sleepfm_jax.metric_writer import MetricWriter
+from sleepfm_jax import experiment
+from sleepfm_jax.data import datasets
+from sleepfm_jax.evaluators import retrieval as evaluator
+from sleepfm_jax.losses import contrastive
+from sleepfm_jax.report import page, run_folder
+from sleepfm_jax.training import optim, sharding
+from sleepfm_jax.training import state as train_state
+from sleepfm_jax.training.checkpoint import CheckpointError, Checkpoints
+from sleepfm_jax.training.metric_writer import MetricWriter
 
 FREE_TO_CHANGE = (
     "mesh",
@@ -67,8 +71,8 @@ def train(config: Mapping[str, Any], data_dir: str | Path, workdir: str | Path) 
         json.dumps(config)
     )  # tuples become lists, as they come back from a checkpoint
     workdir, first = Path(workdir), jax.process_index() == 0
-    records = pipeline.open_records(data_dir, config["data"]["datasets"], "train")
-    pipeline.check_no_leak(data_dir, config["data"]["datasets"])
+    records = datasets.open_records(data_dir, config["data"]["datasets"], "train")
+    datasets.check_no_leak(data_dir, config["data"]["datasets"])
     with experiment.config_errors():
         task = experiment.make_task(config)
         spec = experiment.make_spec(config, records.clip_samples)
@@ -78,7 +82,7 @@ def train(config: Mapping[str, Any], data_dir: str | Path, workdir: str | Path) 
         shapes = jax.eval_shape(create)
         shardings = sharding.tree_shardings(shapes, mesh, config["sharding_rules"])
         sharding.check_batch(config["batch_size"], mesh)
-    batches = pipeline.train_batches(
+    batches = datasets.train_batches(
         records,
         spec,
         batch_size=config["batch_size"],
@@ -164,12 +168,12 @@ def train(config: Mapping[str, Any], data_dir: str | Path, workdir: str | Path) 
         writer.close()
         checkpoints.close()
         stop.restore()
-    update = {"seconds": seconds, "versions": report.versions()}
+    update = {"seconds": seconds, "versions": page.versions()}
     if results:
         update["retrieval"] = results["retrieval"]
     if first:
-        report.merge_results(workdir, update)
-        report.write_report(workdir)
+        page.merge_results(workdir, update)
+        page.write_report(workdir)
     return update
 
 
@@ -205,20 +209,20 @@ def _evaluation(task, spec, mesh, config, data_dir) -> Callable[[Any, str], dict
     def forward(params, batch_stats, batch):
         out = task.embed(params, batch_stats, batch)
         loss, _ = task.loss_fn(params, batch_stats, batch, None)
-        clip = losses.unit_vectors(out["clip"].astype(np.float32))
+        clip = contrastive.unit_vectors(out["clip"].astype(np.float32))
         return {"loss": loss, "clip": clip, "presence": out["presence"], "index": batch["index"]}
 
     forward = jax.jit(forward, out_shardings=sharding.replicated(mesh))
 
     def evaluate(state, split):
         names = [
-            name for name in config["data"]["datasets"] if pipeline.has_split(data_dir, name, split)
+            name for name in config["data"]["datasets"] if datasets.has_split(data_dir, name, split)
         ]
         if not names:
             logging.info("no %s split in %s", split, config["data"]["datasets"])
             return {}
-        records = pipeline.open_records(data_dir, names, split)
-        batches = pipeline.evaluation_batches(
+        records = datasets.open_records(data_dir, names, split)
+        batches = datasets.evaluation_batches(
             records,
             spec,
             batch_size=config["batch_size"],

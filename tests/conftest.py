@@ -51,8 +51,8 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def program(tmp_path_factory):
-    """program("launch.build", "--dataset=…") → its CompletedProcess (`tests.warm_programs`)."""
-    from tests.warm_programs import WarmPrograms
+    """program("launch.build", "--dataset=…") → its CompletedProcess (`helpers.warm_programs`)."""
+    from tests.helpers.warm_programs import WarmPrograms
 
     programs = WarmPrograms(ROOT, tmp_path_factory.mktemp("programs"))
     yield programs
@@ -66,7 +66,7 @@ def tiny_data_dir(tmp_path_factory) -> Path:
     36 clips to train on (3 subjects), 24 to validate (2), 12 to test (1); one has no ECG.
     """
     from data_builders.simulated_psg.simulated_psg_dataset_builder import Builder
-    from sleepfm_jax.data.synthetic import write_psg_cohort
+    from sleepfm_jax.simulation.cohorts import write_psg_cohort
 
     root = tmp_path_factory.mktemp("tiny")
     write_psg_cohort(root / "recordings", subjects=6, hours=0.1, seed=1)

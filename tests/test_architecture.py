@@ -6,11 +6,14 @@ import ast
 
 import pytest
 
-LAYERS = (  # each may import what is above it, and what shares its line
-    ("signals channel_aliases dsp losses metrics",),
-    ("data", "models", "optim sharding train_state checkpoint metric_writer"),
-    ("tasks evaluators interop",),
-    ("experiment results report_figures report run_folder probing conversion train",),
+LAYERS = (  # each may import what is above it, and what shares its place in its line
+    ("errors",),
+    ("signals",),
+    ("recordings", "losses", "models", "metrics"),
+    ("data", "simulation", "training"),
+    ("objectives", "evaluators", "interop", "report"),
+    ("experiment",),
+    ("probe train interop.checkpoints report.run_folder",),
 )
 PLACE = {
     name: (rank, group)
@@ -20,21 +23,29 @@ PLACE = {
 }
 # import → the modules that may have it (prefixes), everywhere else it is forbidden
 ONLY_IN = {
-    "tensorflow_datasets": ("sleepfm_jax.data.pipeline", "data_builders"),
-    "grain": ("sleepfm_jax.data.pipeline",),
-    "mne": ("sleepfm_jax.signals", "sleepfm_jax.data.mne_files", "data_builders"),
-    "mne_bids": ("data_builders",),
-    # The modules of sleepfm_jax.data that read files through a library, each for one format.
-    "wfdb": ("sleepfm_jax.data.wfdb_files", "sleepfm_jax.data.synthetic_scorers", "data_builders"),
-    "h5py": ("sleepfm_jax.data.hdf5", "sleepfm_jax.data.synthetic_wake_ecg", "data_builders"),
-    "openpyxl": ("sleepfm_jax.data.stages_xlsx", "data_builders"),
-    "defusedxml": ("sleepfm_jax.data.stages_xml",),
-    "xml": ("sleepfm_jax.data.stages_xml",),  # its types; defusedxml parses
-    "edfio": ("sleepfm_jax.data.synthetic_edf",),
-    "flax.nnx": tuple(
-        f"sleepfm_jax.{name}" for name in ("models", "tasks", "train_state", "interop")
+    "tensorflow_datasets": ("sleepfm_jax.data.datasets", "data_builders", "launch.bench"),
+    "grain": ("sleepfm_jax.data.datasets",),
+    "mne": (
+        "sleepfm_jax.signals.labels",
+        "sleepfm_jax.recordings.formats.brainvision_eeglab",
+        "launch.bench",
     ),
-    "torch": ("sleepfm_jax.interop.files",),
+    "mne_bids": ("data_builders",),
+    # The modules that read or write files through a library, each for one format.
+    "wfdb": ("sleepfm_jax.recordings.formats.wfdb_records", "sleepfm_jax.simulation.archives"),
+    "h5py": (
+        "sleepfm_jax.recordings.formats.hdf5",
+        "sleepfm_jax.simulation.archives",
+        "launch.bench",
+    ),
+    "openpyxl": ("sleepfm_jax.recordings.scorings.xlsx", "data_builders"),
+    "defusedxml": ("sleepfm_jax.recordings.scorings.xml_files",),
+    "xml": ("sleepfm_jax.recordings.scorings.xml_files",),  # its types; defusedxml parses
+    "edfio": ("sleepfm_jax.simulation.edf_writer",),
+    "flax.nnx": tuple(
+        f"sleepfm_jax.{name}" for name in ("models", "objectives", "training", "interop")
+    ),
+    "torch": ("sleepfm_jax.interop.files", "launch.bench.replica"),
     "safetensors": ("sleepfm_jax.interop.files",),
     "ml_collections": ("configs", "launch"),
     "configs": ("configs", "launch"),
@@ -42,8 +53,19 @@ ONLY_IN = {
     "data_builders": ("data_builders", "launch"),
 }
 NO_JAX = tuple(
-    f"sleepfm_jax.{name}" for name in ("data", "signals", "channel_aliases", "dsp", "metrics")
+    f"sleepfm_jax.{name}"
+    for name in ("errors", "signals", "recordings", "data", "simulation", "metrics")
 )
+BUILDERS_SEE = tuple(f"sleepfm_jax.{name}" for name in ("errors", "signals", "recordings", "data"))
+
+
+def place(module: str) -> tuple[int, str]:
+    """Layer and group of sleepfm_jax.…: those of the longest name in the table that it is in."""
+    parts = module.split(".")[1:]
+    for end in range(len(parts), 0, -1):
+        if (found := PLACE.get(".".join(parts[:end]))) is not None:
+            return found
+    raise KeyError(module)
 
 
 def imports(source: str) -> list[str]:
@@ -80,15 +102,13 @@ def violations(module: str, source: str) -> list[str]:
         forbidden |= (
             within(module, "data_builders")
             and within(name, "sleepfm_jax")
-            and not within(
-                name,
-                *(f"sleepfm_jax.{part}" for part in ("signals", "channel_aliases", "dsp", "data")),
-            )
+            and not within(name, *BUILDERS_SEE)
+        )
+        forbidden |= (
+            within(module, *NO_JAX) and within(name, "sleepfm_jax") and not within(name, *NO_JAX)
         )
         if within(module, "sleepfm_jax") and within(name, "sleepfm_jax"):
-            (rank, group), (other_rank, other_group) = (
-                PLACE[path.split(".")[1]] for path in (module, name)
-            )
+            (rank, group), (other_rank, other_group) = place(module), place(name)
             forbidden |= other_rank > rank or (other_rank == rank and other_group != group)
         if forbidden:
             found.append(f"{module} imports {name}")
@@ -118,30 +138,34 @@ def test_imports_point_downward_only(root):
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("sleepfm_jax.models.encoder", "from sleepfm_jax.data import pipeline"),
+        ("sleepfm_jax.models.encoder", "from sleepfm_jax.data import datasets"),
         ("sleepfm_jax.models.encoder", "import configs.common"),
-        ("sleepfm_jax.models.encoder", "from sleepfm_jax import sharding"),
-        ("sleepfm_jax.data.pipeline", "import jax.numpy as jnp"),
-        ("sleepfm_jax.data.pipeline", "def f():\n    from jax import numpy"),
-        ("sleepfm_jax.data.records", "import tensorflow_datasets as tfds"),
-        ("sleepfm_jax.data.records", "from sleepfm_jax.models.encoder import Encoder"),
-        ("sleepfm_jax.dsp", "import mne"),
-        ("sleepfm_jax.data.recording", "def f():\n    import wfdb"),
-        ("sleepfm_jax.data.gdf", "import h5py"),
-        ("sleepfm_jax.data.gdf", "def f():\n    import mne"),
-        ("sleepfm_jax.data.bids_tables", "import mne_bids"),
-        ("sleepfm_jax.data.hypnogram", "from xml.etree import ElementTree"),
-        ("sleepfm_jax.dsp", "from sleepfm_jax.data import records"),
-        ("sleepfm_jax.metrics", "import jax"),
+        ("sleepfm_jax.models.encoder", "from sleepfm_jax.training import sharding"),
+        ("sleepfm_jax.models.encoder", "from sleepfm_jax.training.sharding import DATA"),
+        ("sleepfm_jax.recordings.formats.edf", "from sleepfm_jax.simulation import cohorts"),
+        ("sleepfm_jax.recordings.read", "from sleepfm_jax.data.clips import Record"),
+        ("sleepfm_jax.data.datasets", "from sleepfm_jax.simulation.body import noise"),
+        ("sleepfm_jax.data.datasets", "import jax.numpy as jnp"),
+        ("sleepfm_jax.data.datasets", "def f():\n    from jax import numpy"),
+        ("sleepfm_jax.data.clips", "import tensorflow_datasets as tfds"),
+        ("sleepfm_jax.data.clips", "from sleepfm_jax.models.encoder import Encoder"),
+        ("sleepfm_jax.signals.dsp", "import mne"),
+        ("sleepfm_jax.recordings.read", "def f():\n    import wfdb"),
+        ("sleepfm_jax.recordings.formats.gdf", "import h5py"),
+        ("sleepfm_jax.recordings.formats.gdf", "def f():\n    import mne"),
+        ("sleepfm_jax.recordings.bids.tables", "import mne_bids"),
+        ("sleepfm_jax.recordings.scorings.hypnogram", "from xml.etree import ElementTree"),
+        ("sleepfm_jax.signals.dsp", "from sleepfm_jax.data import clips"),
+        ("sleepfm_jax.metrics.classification", "import jax"),
         ("sleepfm_jax.train", "from flax import nnx"),
         ("sleepfm_jax.train", "import flax.nnx as nnx"),
         ("sleepfm_jax.train", "from . import experiment"),
-        ("sleepfm_jax.tasks.contrastive", "from sleepfm_jax.train import train"),
-        ("sleepfm_jax.evaluators.retrieval", "from data_builders import engine"),
-        ("sleepfm_jax.report", "from launch import programs"),
+        ("sleepfm_jax.objectives.contrastive", "from sleepfm_jax.train import train"),
+        ("sleepfm_jax.metrics.retrieval", "from data_builders import engine"),
+        ("sleepfm_jax.report.page", "from launch import programs"),
         ("configs.pretrain", "import numpy as np"),
         ("configs.pretrain", "from configs import pretrain_simulated"),
-        ("data_builders.engine", "from sleepfm_jax import train"),
+        ("data_builders.engine.builder", "from sleepfm_jax import train"),
     ],
 )
 def test_the_check_sees_a_violation(module, source):
@@ -150,17 +174,18 @@ def test_the_check_sees_a_violation(module, source):
 
 def test_the_check_lets_pass_what_is_right():
     allowed = {
-        "sleepfm_jax.train": "from sleepfm_jax import experiment, sharding\nimport jax",
+        "sleepfm_jax.train": "from sleepfm_jax import experiment\nimport jax",
         "sleepfm_jax.models.encoder": "from sleepfm_jax.models.dropout import Dropout",
-        "sleepfm_jax.train_state": "import flax.struct\nfrom flax import nnx",
-        "sleepfm_jax.optim": "from sleepfm_jax.sharding import path_string",
+        "sleepfm_jax.training.state": "import flax.struct\nfrom flax import nnx",
+        "sleepfm_jax.training.optim": "from sleepfm_jax.training.sharding import path_string",
         "configs.pretrain": "from ml_collections import ConfigDict\nfrom configs import common",
-        "sleepfm_jax.data.wfdb_files": "def f():\n    import wfdb",
-        "data_builders.engine": "from sleepfm_jax.data.records import ClipSpec",
+        "sleepfm_jax.recordings.formats.wfdb_records": "def f():\n    import wfdb",
+        "data_builders.engine.builder": "from sleepfm_jax.data.clips import ClipSpec",
     }
     assert [v for module, source in allowed.items() for v in violations(module, source)] == []
 
 
 def test_every_module_of_the_package_has_a_place(root):
-    names = {p.stem for p in (root / "sleepfm_jax").iterdir() if p.suffix == ".py" or p.is_dir()}
-    assert names - {"__init__", "__pycache__"} <= set(PLACE)
+    for module, _ in modules(root):
+        if module.startswith("sleepfm_jax."):
+            place(module)

@@ -9,7 +9,8 @@ from pathlib import Path
 import jax
 import pytest
 
-from sleepfm_jax import experiment, optim
+from sleepfm_jax import experiment
+from sleepfm_jax.training import optim
 
 VARIANTS = [
     (path.stem, variant)

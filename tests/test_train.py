@@ -16,18 +16,21 @@ import optax
 import pytest
 
 from configs import common, pretrain_simulated
-from sleepfm_jax import checkpoint, experiment, optim, probing, sharding, train, train_state
-from sleepfm_jax.checkpoint import CheckpointError
-from sleepfm_jax.data import pipeline
+from sleepfm_jax import experiment, train
+from sleepfm_jax import probe as probing
+from sleepfm_jax.data import datasets
 from sleepfm_jax.experiment import ConfigError
-from sleepfm_jax.metric_writer import MetricWriter
 from sleepfm_jax.train import TrainingStopped
+from sleepfm_jax.training import checkpoint, optim, sharding
+from sleepfm_jax.training import state as train_state
+from sleepfm_jax.training.checkpoint import CheckpointError
+from sleepfm_jax.training.metric_writer import MetricWriter
 
 OPTIMISER = common.pretraining().optimiser.to_dict()
 
 # Reports are drawn by their own tests; here nobody looks at them.
 no_report = pytest.fixture(autouse=True)(
-    lambda monkeypatch: monkeypatch.setattr(train.report, "write_report", lambda workdir: None)
+    lambda monkeypatch: monkeypatch.setattr(train.page, "write_report", lambda workdir: None)
 )
 
 
@@ -86,7 +89,7 @@ def uninterrupted(tiny_data_dir, tmp_path_factory):
     """A run of four steps; its workdir and what `train` returned."""
     workdir = tmp_path_factory.mktemp("uninterrupted")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train.report, "write_report", lambda workdir: None)
+        patch.setattr(train.page, "write_report", lambda workdir: None)
         return workdir, train.train(smoke(), tiny_data_dir, workdir)
 
 
@@ -112,7 +115,7 @@ def test_a_run_leaves_what_it_promises(uninterrupted):
 
 
 def test_a_checkpoint_carries_the_pseudonyms_of_its_training_split(uninterrupted, tiny_data_dir):
-    records = pipeline.open_records(tiny_data_dir, ["simulated_psg"], "train")
+    records = datasets.open_records(tiny_data_dir, ["simulated_psg"], "train")
     assert len(records.subjects()) == 3
     assert saved_state(uninterrupted[0], 4)[1]["subjects"] == sorted(records.subjects())
     assert probing.load_encoder(uninterrupted[0]).subjects == records.subjects()
@@ -199,7 +202,7 @@ def test_what_changes_no_number_may_change():
 def test_updates_that_are_not_finite_end_the_run(
     uninterrupted, tiny_data_dir, tmp_path, monkeypatch
 ):
-    original = pipeline.train_batches
+    original = datasets.train_batches
 
     class Spoilt:
         """The stream, with a NaN in every batch from the second on."""
@@ -562,7 +565,7 @@ def test_a_frozen_encoder_is_deterministic_and_stays_frozen(uninterrupted, tiny_
     before = fingerprint(workdir / "checkpoints")
     encoder = probing.load_encoder(workdir)
     frozen = jax.device_get((encoder.params, encoder.batch_stats))
-    records = pipeline.open_records(tiny_data_dir, ["simulated_psg"], "test")
+    records = datasets.open_records(tiny_data_dir, ["simulated_psg"], "test")
     first, again = (dict(probing.embed(encoder, records, batch_size=8)) for _ in range(2))
     assert sorted(first) == list(range(12))
     jax.tree.map(np.testing.assert_array_equal, first, again)
@@ -589,7 +592,7 @@ def test_a_frozen_encoder_is_deterministic_and_stays_frozen(uninterrupted, tiny_
 
 def test_a_probe_sees_every_channel_unless_asked_for_as_trained(uninterrupted, tiny_data_dir):
     encoder = probing.load_encoder(uninterrupted[0])
-    records = pipeline.open_records(tiny_data_dir, ["simulated_psg"], "train")
+    records = datasets.open_records(tiny_data_dir, ["simulated_psg"], "train")
     every = [records[i].modalities for i in range(len(records))]
     slots = {}
     for channels in ("all", "trained"):
@@ -613,7 +616,7 @@ def test_an_older_checkpoint_can_be_asked_for(uninterrupted):
 def test_an_embedding_does_not_depend_on_its_batch(uninterrupted, tiny_data_dir):
     """Evaluation mode: running statistics, no dropout, so neighbours do not matter."""
     encoder = probing.load_encoder(uninterrupted[0])
-    records = pipeline.open_records(tiny_data_dir, ["simulated_psg"], "test")
+    records = datasets.open_records(tiny_data_dir, ["simulated_psg"], "test")
 
     class Turned:
         """The same records from the fifth on: other neighbours, other places."""
@@ -637,8 +640,8 @@ def test_an_embedding_does_not_depend_on_its_batch(uninterrupted, tiny_data_dir)
 )
 def test_records_made_another_way_are_refused(uninterrupted, tiny_data_dir, key, value):
     encoder = probing.load_encoder(uninterrupted[0])
-    records = pipeline.open_records(tiny_data_dir, ["simulated_psg"], "test")
+    records = datasets.open_records(tiny_data_dir, ["simulated_psg"], "test")
     probing.check_preprocessing(encoder, records)
     records.metadata = records.metadata | {key: value}
-    with pytest.raises(pipeline.DatasetError, match=f"{key} is {value!r}, but the checkpoint"):
+    with pytest.raises(datasets.DatasetError, match=f"{key} is {value!r}, but the checkpoint"):
         probing.check_preprocessing(encoder, records)

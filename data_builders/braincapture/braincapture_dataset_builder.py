@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import tensorflow_datasets as tfds
 
 from data_builders.edf_folder import edf_folder_dataset_builder
-from data_builders.engine import Plan
-from data_builders.wake_eeg import FRACTIONS, METADATA
+from data_builders.engine.builder import Plan
+from data_builders.families.wake_eeg import FRACTIONS, METADATA
 
 
 class Builder(edf_folder_dataset_builder.Builder):

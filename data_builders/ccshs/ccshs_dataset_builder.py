@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
-from data_builders.nsrr import NsrrBuilder
+from data_builders.families.nsrr import NsrrBuilder
 
 
 class Builder(NsrrBuilder):

@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
-from data_builders.shards import Source
-from data_builders.wake_eeg import Found, WakeEegBuilder
-from sleepfm_jax.data.event_labels import read_chb_summary
-from sleepfm_jax.data.label_windows import on_grid, one_hot
-from sleepfm_jax.data.recording import Recording, RecordingError, read_recording
+from data_builders.engine.work_unit import Source
+from data_builders.families.wake_eeg import Found, WakeEegBuilder
+from sleepfm_jax.recordings.labels.intervals import read_chb_summary
+from sleepfm_jax.recordings.labels.windows import on_grid, one_hot
+from sleepfm_jax.recordings.read import Recording, RecordingError, read_recording
 
 CLASSES = ("no_seizure", "seizure")
 _LABELS = one_hot(CLASSES)

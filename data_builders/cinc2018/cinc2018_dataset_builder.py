@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
-from data_builders.sleep_archive import ByName, SleepArchiveBuilder
+from data_builders.families.sleep_archive import ByName, SleepArchiveBuilder
 
 
 class Builder(SleepArchiveBuilder):

@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
-from data_builders import storage
-from data_builders.engine import BuildError, Plan, RecordsBuilder
-from data_builders.shards import Source
-from data_builders.subject_splits import by_subject
-from data_builders.twelve_lead import (
+from data_builders.engine import storage
+from data_builders.engine.builder import BuildError, Plan, RecordsBuilder
+from data_builders.engine.splits import by_subject
+from data_builders.engine.work_unit import Source
+from data_builders.families.twelve_lead import (
     CLIP_SECONDS,
     FRACTIONS,
     LABELS,
@@ -22,8 +22,8 @@ from data_builders.twelve_lead import (
     keep_middle,
     label_vector,
 )
-from sleepfm_jax.data.hdf5 import read_hdf5
-from sleepfm_jax.data.recording import Recording
+from sleepfm_jax.recordings.formats.hdf5 import read_hdf5
+from sleepfm_jax.recordings.read import Recording
 
 TABLE = "exams.csv"
 COLUMNS = ("exam_id", "patient_id", "trace_file", *LABELS)

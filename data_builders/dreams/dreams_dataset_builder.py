@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
-from data_builders import sleep_archive
-from data_builders.shards import Source
-from data_builders.sleep_archive import ByName, SleepArchiveBuilder
-from sleepfm_jax.data.recording import Recording
+from data_builders.engine.work_unit import Source
+from data_builders.families import sleep_archive
+from data_builders.families.sleep_archive import ByName, SleepArchiveBuilder
+from sleepfm_jax.recordings.read import Recording
 
 # The AASM's rules before Rechtschaffen and Kales', where a database was scored by both.
 _KINDS = ("Hypnogram_", "HypnogramAASM_", "HypnogramR&K_")

@@ -14,10 +14,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from data_builders import storage
 from data_builders.edf_folder.recording_table import Row, check, split_named
-from data_builders.engine import BuildError
-from sleepfm_jax.data.bids_tables import Table, parse_table
+from data_builders.engine import storage
+from data_builders.engine.builder import BuildError
+from sleepfm_jax.recordings.bids.tables import Table, parse_table
 
 DESCRIPTION = "dataset_description.json"
 CHANNELS, EVENTS, EVENTS_JSON = "channels.tsv", "events.tsv", "events.json"

@@ -12,15 +12,15 @@ from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
-from data_builders import storage
 from data_builders.edf_folder import bids, recording_table
 from data_builders.edf_folder.recording_table import Row
-from data_builders.engine import BuildError, Plan, RecordsBuilder
-from data_builders.shards import Source
-from data_builders.subject_splits import FRACTIONS, by_subject
-from sleepfm_jax.data.bids_events import add_events
-from sleepfm_jax.data.bids_tables import add_channel_table, read_channel_table
-from sleepfm_jax.data.recording import Recording, read_recording
+from data_builders.engine import storage
+from data_builders.engine.builder import BuildError, Plan, RecordsBuilder
+from data_builders.engine.splits import FRACTIONS, by_subject
+from data_builders.engine.work_unit import Source
+from sleepfm_jax.recordings.bids.events import add_events
+from sleepfm_jax.recordings.bids.tables import add_channel_table, read_channel_table
+from sleepfm_jax.recordings.read import Recording, read_recording
 
 SUFFIXES = (".edf", ".bdf", ".gdf", ".vhdr", ".set")
 # Files of a recording's own name that hold a part of it.

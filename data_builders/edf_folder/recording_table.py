@@ -8,9 +8,9 @@ import io
 from collections.abc import Callable
 from pathlib import Path
 
-from data_builders import storage
-from data_builders.engine import BuildError
-from data_builders.subject_splits import SPLITS, in_two_splits
+from data_builders.engine import storage
+from data_builders.engine.builder import BuildError
+from data_builders.engine.splits import SPLITS, in_two_splits
 
 COLUMNS = ("path", "subject", "split", "label", "hypnogram")
 _SPLIT_NAMES = {s: s for s in SPLITS} | {

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
-from data_builders.shards import Source
-from data_builders.twelve_lead import LABELS, CincBuilder, read_exam
-from sleepfm_jax.data.recording import Recording
+from data_builders.engine.work_unit import Source
+from data_builders.families.twelve_lead import LABELS, CincBuilder, read_exam
+from sleepfm_jax.recordings.read import Recording
 
 
 def read(root: Path, source: Source) -> Recording:

@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
-from data_builders import nsrr
-from data_builders.nsrr import NsrrBuilder
-from data_builders.shards import Source
-from sleepfm_jax.data.recording import Recording
+from data_builders.engine.work_unit import Source
+from data_builders.families import nsrr
+from data_builders.families.nsrr import NsrrBuilder
+from sleepfm_jax.recordings.read import Recording
 
 # Of the NSRR's list of known issues; all of the first visit.
 WRONG_STAGES = frozenset(

@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
-from data_builders.engine import BuildError, Plan, RecordsBuilder
-from data_builders.shards import Source
-from data_builders.twelve_lead import SIGNALS, check_leads
-from sleepfm_jax.data.recording import Recording, read_recording
+from data_builders.engine.builder import BuildError, Plan, RecordsBuilder
+from data_builders.engine.work_unit import Source
+from data_builders.families.twelve_lead import SIGNALS, check_leads
+from sleepfm_jax.recordings.read import Recording, read_recording
 
 CLASSES = ("NORM", "MI", "STTC", "CD", "HYP")
 _SPLIT_OF_FOLD = dict.fromkeys(range(1, 9), "train") | {9: "validation", 10: "test"}

@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
+from data_builders.engine.work_unit import Source
+from data_builders.families.twelve_lead import CLIP_SECONDS, METADATA, SFREQ, keep_middle
 from data_builders.ptbxl import ptbxl_dataset_builder
-from data_builders.shards import Source
-from data_builders.twelve_lead import CLIP_SECONDS, METADATA, SFREQ, keep_middle
-from sleepfm_jax.data.recording import Recording
+from sleepfm_jax.recordings.read import Recording
 
 CODES = {"CRBBB": "RBBB", "CLBBB": "LBBB", "SBRAD": "SB", "AFIB": "AF"}
 """SCP statement → class. Incomplete blocks are not counted."""

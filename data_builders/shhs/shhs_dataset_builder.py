@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
-from data_builders import nsrr
-from data_builders.nsrr import NsrrBuilder
-from data_builders.shards import Source
-from data_builders.sleep_archive import name_channels
-from sleepfm_jax.data.recording import Recording
+from data_builders.engine.work_unit import Source
+from data_builders.families import nsrr
+from data_builders.families.nsrr import NsrrBuilder
+from data_builders.families.sleep_archive import name_channels
+from sleepfm_jax.recordings.read import Recording
 
 MEANT = {"eeg": "C4-A1", **dict.fromkeys(("eeg(sec)", "eeg sec", "eeg2", "eeg 2"), "C3-A2")}
 

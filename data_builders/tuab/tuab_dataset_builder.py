@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
-from data_builders.shards import Source
-from data_builders.wake_eeg import TUH_NAME, Found, WakeEegBuilder, folders_of, only
-from sleepfm_jax.data.label_windows import one_hot, whole_clips
-from sleepfm_jax.data.recording import Recording, read_recording
+from data_builders.engine.work_unit import Source
+from data_builders.families.wake_eeg import TUH_NAME, Found, WakeEegBuilder, folders_of, only
+from sleepfm_jax.recordings.labels.windows import one_hot, whole_clips
+from sleepfm_jax.recordings.read import Recording, read_recording
 
 CLASSES = ("normal", "abnormal")
 _LABELS = one_hot(CLASSES)

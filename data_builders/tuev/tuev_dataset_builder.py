@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
-from data_builders.shards import Source
-from data_builders.wake_eeg import Found, WakeEegBuilder, folders_of, only
-from sleepfm_jax.data.event_labels import read_intervals
-from sleepfm_jax.data.label_windows import around, one_hot
-from sleepfm_jax.data.recording import Recording, read_recording
+from data_builders.engine.work_unit import Source
+from data_builders.families.wake_eeg import Found, WakeEegBuilder, folders_of, only
+from sleepfm_jax.recordings.labels.intervals import read_intervals
+from sleepfm_jax.recordings.labels.windows import around, one_hot
+from sleepfm_jax.recordings.read import Recording, read_recording
 
 CLASSES = ("bckg", "pled", "artf", "eyem", "gped", "spsw")
 _LABELS = one_hot(CLASSES)

@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
-from data_builders.shards import Source
-from data_builders.wake_eeg import TUH_NAME, Found, WakeEegBuilder
-from sleepfm_jax.data.event_labels import LabelledInterval, read_intervals
-from sleepfm_jax.data.label_windows import on_grid, one_hot
-from sleepfm_jax.data.recording import Recording, RecordingError, read_recording
+from data_builders.engine.work_unit import Source
+from data_builders.families.wake_eeg import TUH_NAME, Found, WakeEegBuilder
+from sleepfm_jax.recordings.labels.intervals import LabelledInterval, read_intervals
+from sleepfm_jax.recordings.labels.windows import on_grid, one_hot
+from sleepfm_jax.recordings.read import Recording, RecordingError, read_recording
 
 CLASSES = ("normal", "complex_background", "seizure", "slowing")
 _LABELS = one_hot(CLASSES)

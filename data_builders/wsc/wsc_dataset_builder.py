@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
-from data_builders import sleep_archive
-from data_builders.shards import Source
-from data_builders.sleep_archive import ByName, SleepArchiveBuilder
-from sleepfm_jax.data.hypnogram import read_stages
-from sleepfm_jax.data.recording import Recording, RecordingError
+from data_builders.engine.work_unit import Source
+from data_builders.families import sleep_archive
+from data_builders.families.sleep_archive import ByName, SleepArchiveBuilder
+from sleepfm_jax.recordings.read import Recording, RecordingError
+from sleepfm_jax.recordings.scorings.hypnogram import read_stages
 
 # Of the Gamma system and of the Twin system; a night was scored on one of them.
 _KINDS = (".stg.txt", ".allscore.txt")

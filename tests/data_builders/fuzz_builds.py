@@ -2,9 +2,9 @@
 
     python tests/data_builders/fuzz_builds.py --cases=2000 --seed=0
 
-The damage is `tests/data/fuzz_files.py`'s: EDF, BDF and WFDB recordings, and stage files beside a
-sound recording. Work units run in processes with 2 GB of memory. A case fails where it is not in
-the report, takes over 10 s from file to records, or ends its process.
+The damage is `tests/helpers/broken_files.py`'s: EDF, BDF and WFDB recordings, and stage files
+beside a sound recording. Work units run in processes with 2 GB of memory. A case fails where it is
+not in the report, takes over 10 s from file to records, or ends its process.
 """
 
 from __future__ import annotations
@@ -23,12 +23,14 @@ from typing import ClassVar
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # when run as a program
 
-from data_builders import build_report, shards
-from data_builders.engine import Plan, RecordsBuilder
-from data_builders.shards import Source
-from data_builders.subject_splits import by_subject
-from sleepfm_jax.data.recording import Recording, read_recording, score
-from tests.data import fuzz_files, fuzz_readers
+from data_builders.engine import report as build_report
+from data_builders.engine import work_unit
+from data_builders.engine.builder import Plan, RecordsBuilder
+from data_builders.engine.splits import by_subject
+from data_builders.engine.work_unit import Source
+from sleepfm_jax.recordings.read import Recording, read_recording, score
+from tests.helpers import broken_files
+from tests.recordings import fuzz_readers
 
 SECONDS, BYTES = fuzz_readers.SECONDS, fuzz_readers.BYTES
 NIGHT = "night.edf"  # what damaged stage files are laid onto
@@ -62,7 +64,7 @@ class Damaged(RecordsBuilder, skip_registration=True):
 
 def write_cases(folder: Path, cases: int, seed: int) -> dict[str, str]:
     """Damaged files, one a folder; the kind of each case."""
-    sound = fuzz_files.write_sound_files(folder / "sound")
+    sound = broken_files.write_sound_files(folder / "sound")
     listed, kinds = {}, {}
     for case in range(cases):
         kind = list(sound)[case % len(sound)]
@@ -70,7 +72,7 @@ def write_cases(folder: Path, cases: int, seed: int) -> dict[str, str]:
         (folder / name).mkdir()
         path = fuzz_readers.damaged(kind, sound[kind], (seed, case), folder / name)
         if kind in fuzz_readers.STAGE_FILES:
-            fuzz_files.write_edf(folder / name / NIGHT, records=round(fuzz_readers.NIGHT))
+            broken_files.write_edf(folder / name / NIGHT, records=round(fuzz_readers.NIGHT))
             listed[name] = (f"{name}/{NIGHT}", f"{name}/{path.name}")
         else:
             listed[name] = (f"{name}/{path.name}", None)
@@ -79,10 +81,10 @@ def write_cases(folder: Path, cases: int, seed: int) -> dict[str, str]:
     return kinds
 
 
-def timed(unit: shards.WorkUnit, directory: Path) -> tuple[shards.UnitResult, list, float]:
+def timed(unit: work_unit.WorkUnit, directory: Path) -> tuple[work_unit.UnitResult, list, float]:
     """A unit's result, the seconds of each recording and the most memory so far (bytes)."""
     begun = []
-    result = shards.build_unit(
+    result = work_unit.build_unit(
         unit, directory, begin=lambda path: begun.append((path, time.monotonic()))
     )
     ends = [*(at for _, at in begun[1:]), time.monotonic()]

@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from data_builders import build_report
 from data_builders.edf_folder import bids
 from data_builders.edf_folder.edf_folder_dataset_builder import SUFFIXES, Builder
-from data_builders.engine import BuildError
-from sleepfm_jax.data import records
-from tests.data.mne_files_for_tests import write_brainvision, write_eeglab
+from data_builders.engine import report as build_report
+from data_builders.engine.builder import BuildError
+from sleepfm_jax.data import clips as records
+from tests.helpers.mne_files import write_brainvision, write_eeglab
 
 SFREQ, SECONDS = 64, 70
 LABELS = ("C3", "EOG left", "Box 7", "ECG")

@@ -13,13 +13,13 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from data_builders import twelve_lead
-from data_builders.engine import BuildError
-from sleepfm_jax.data import pipeline
-from sleepfm_jax.data.recording import RecordingError
-from sleepfm_jax.data.synthetic_wake import FAULTS, write_archive
-from sleepfm_jax.evaluators.features import heart_rate_statistics
-from tests.data_builders.archives_for_tests import (
+from data_builders.engine.builder import BuildError
+from data_builders.families import twelve_lead
+from sleepfm_jax.data import datasets
+from sleepfm_jax.metrics.plain_features import heart_rate_statistics
+from sleepfm_jax.recordings.read import RecordingError
+from sleepfm_jax.simulation.archives.wake import FAULTS, write_archive
+from tests.helpers.archives import (
     Built,
     build,
     builder_of,
@@ -64,7 +64,7 @@ def test_records_are_what_was_simulated(archive, name):
     assert built.metadata["filter"].startswith("none")
     assert built.metadata.get("patch_samples", 128) == 128
     first = [clips[0] for clips in built.records.values()][:4]
-    batch = pipeline.collate(first, pipeline.BatchSpec((("ecg", 12),), 128, round(sfreq * seconds)))
+    batch = datasets.collate(first, datasets.BatchSpec((("ecg", 12),), 128, round(sfreq * seconds)))
     assert batch["mask"].shape == (4, 12, {400: 30, 128: 10}[sfreq])
     assert batch["labels"].shape == (4, len(CLASSES[name]))
     for path, clips in built.records.items():

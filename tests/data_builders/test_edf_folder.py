@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from data_builders import build_report, engine, record_features, shards
 from data_builders.edf_folder import edf_folder_dataset_builder
 from data_builders.edf_folder.edf_folder_dataset_builder import Builder
-from data_builders.engine import BuildError
-from data_builders.subject_splits import by_subject, in_two_splits
-from sleepfm_jax.data import records
+from data_builders.engine import builder as engine
+from data_builders.engine import record_features, work_unit
+from data_builders.engine import report as build_report
+from data_builders.engine.builder import BuildError
+from data_builders.engine.splits import by_subject, in_two_splits
+from sleepfm_jax.data import clips
 
 SMALL = {"sfreq": 64, "clip_seconds": 30}
 
@@ -29,7 +31,7 @@ def build(source, data_dir, **kwargs):
 
 def read_split(builder, split):
     source = tfds.builder_from_directory(builder.data_dir).as_data_source(split)
-    return [records.decode(source[i]) for i in range(len(source))]
+    return [clips.decode(source[i]) for i in range(len(source))]
 
 
 @pytest.fixture
@@ -51,7 +53,7 @@ def test_a_folder_becomes_a_dataset_that_tfds_reads(folder, tmp_path, write_edf)
         "clip_seconds": 30.0,
         "task": "none",
         "classes": [],
-        "preprocessing": records.PREPROCESSING,
+        "preprocessing": clips.PREPROCESSING,
         "seed": 0,
     }
     found = {s: read_split(builder, s) for s in read.info.splits}
@@ -372,8 +374,10 @@ def test_splits_are_by_subject_and_depend_on_names_alone():
 
 
 def test_the_serialised_record_is_small_beside_its_signals(folder, tmp_path):
-    recording = edf_folder_dataset_builder.read(folder, shards.Source("a.edf", "a", "a", "train"))
-    record = next(records.clips(recording, records.ClipSpec(64, 30)))
+    recording = edf_folder_dataset_builder.read(
+        folder, work_unit.Source("a.edf", "a", "a", "train")
+    )
+    record = next(clips.clips(recording, clips.ClipSpec(64, 30)))
     assert len(record_features.serialise(record)) < record.signals.nbytes + 1000
 
 

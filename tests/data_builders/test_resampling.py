@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from data_builders.edf_folder.edf_folder_dataset_builder import Builder
-from data_builders.engine import BuildError
+from data_builders.engine.builder import BuildError
 from launch import build as launch_build
-from sleepfm_jax import dsp, probing
-from sleepfm_jax.data import pipeline, records
+from sleepfm_jax import probe
+from sleepfm_jax.data import clips, datasets
+from sleepfm_jax.signals import dsp
 
 SETTINGS = {"sfreq": 64, "clip_seconds": 30}
 POLYPHASE = (
@@ -30,13 +31,13 @@ def source(tmp_path, write_edf):
 
 def build(source, data_dir, **options):
     Builder(source=source, data_dir=data_dir, **SETTINGS, **options).download_and_prepare()
-    return pipeline.open_records(data_dir, ["edf_folder"], "train")
+    return datasets.open_records(data_dir, ["edf_folder"], "train")
 
 
 def test_the_reference_reaches_the_samples_and_the_metadata(source, tmp_path, write_edf):
     plain = build(source, tmp_path / "plain")
     published = build(source, tmp_path / "published", resampling="reference")
-    assert plain.metadata["preprocessing"] == POLYPHASE == records.PREPROCESSING
+    assert plain.metadata["preprocessing"] == POLYPHASE == clips.PREPROCESSING
     assert "Butterworth" in published.metadata["preprocessing"]
     ours, theirs = plain[0], published[0]
     assert ours.recording == theirs.recording
@@ -52,9 +53,9 @@ def test_an_encoder_refuses_records_made_the_other_way(source, tmp_path):
     published = build(source, tmp_path / "published", resampling="reference")
     for trained, given in ((plain, published), (published, plain)):
         encoder = types.SimpleNamespace(preprocessing=trained.metadata)
-        probing.check_preprocessing(encoder, trained)
-        with pytest.raises(pipeline.DatasetError, match=r"preprocessing is .*: build the dataset"):
-            probing.check_preprocessing(encoder, given)
+        probe.check_preprocessing(encoder, trained)
+        with pytest.raises(datasets.DatasetError, match=r"preprocessing is .*: build the dataset"):
+            probe.check_preprocessing(encoder, given)
 
 
 def test_one_place_holds_one_kind(source, tmp_path):

@@ -19,17 +19,19 @@ import edfio
 import numpy as np
 import pytest
 
-from data_builders import sleep_archive
-from data_builders.engine import BuildError
-from sleepfm_jax.data import pipeline, synthetic_archives, synthetic_faults
-from sleepfm_jax.data.recording import Channel, Recording
-from sleepfm_jax.data.synthetic import SimulationError
-from sleepfm_jax.data.synthetic_archive_layouts import ARCHIVES, DIALECTS
-from sleepfm_jax.data.synthetic_archive_montages import draw_archive_montage
-from sleepfm_jax.data.synthetic_archives import write_archive
+from data_builders.engine.builder import BuildError
+from data_builders.families import sleep_archive
+from sleepfm_jax.data import datasets
+from sleepfm_jax.recordings.read import Channel, Recording
 from sleepfm_jax.signals import STAGES, electrode_positions, identify
-from tests.data_builders.archives_for_tests import build as build_archive
-from tests.data_builders.archives_for_tests import builder_of
+from sleepfm_jax.simulation.archives import faults as synthetic_faults
+from sleepfm_jax.simulation.archives import sleep
+from sleepfm_jax.simulation.archives.layouts import ARCHIVES, DIALECTS
+from sleepfm_jax.simulation.archives.montages import draw_archive_montage
+from sleepfm_jax.simulation.archives.sleep import write_archive
+from sleepfm_jax.simulation.cohorts import SimulationError
+from tests.helpers.archives import build as build_archive
+from tests.helpers.archives import builder_of
 
 HOURS, CLIP = 0.1, 180.0  # 12 sleep_epochs: two clips
 SEED = 5  # whose six first nights have all stages, N3 for longer than a minute
@@ -77,14 +79,14 @@ def build(name, source, data_dir, **kwargs):
 @pytest.fixture(scope="module", autouse=True)
 def one_body_for_all():
     """The same people sleep in every archive here: most of a simulation is their nights."""
-    simulate = synthetic_archives.simulate_archive_night
+    simulate = sleep.simulate_archive_night
 
     @functools.cache
     def shared(seed, index, visit, epochs):
         return simulate("shhs", seed, index, visit, epochs)
 
     patch = pytest.MonkeyPatch()
-    patch.setattr(synthetic_archives, "simulate_archive_night", lambda name, *key: shared(*key))
+    patch.setattr(sleep, "simulate_archive_night", lambda name, *key: shared(*key))
     yield
     patch.undo()
 
@@ -267,12 +269,12 @@ def test_faults(name, damaged):
 def test_records_of_all_archives_make_one_batch(archives):
     """Ten montages, one shape; a slot is masked where the archive lacks the channel."""
     folders = {name: archives(name).folder for name in ARCHIVES}
-    together = pipeline.Records(list(folders.values()), "train")
-    first = np.cumsum([0, *(len(pipeline.Records([f], "train")) for f in folders.values())])
+    together = datasets.Records(list(folders.values()), "train")
+    first = np.cumsum([0, *(len(datasets.Records([f], "train")) for f in folders.values())])
     slots = (("bas", 10), ("resp", 7), ("ecg", 2), ("emg", 4))
-    spec = pipeline.BatchSpec(slots, patch_samples=640, clip_samples=together.clip_samples)
+    spec = datasets.BatchSpec(slots, patch_samples=640, clip_samples=together.clip_samples)
     chosen = [together[int(i)] for i in first[:-1]]
-    batch = pipeline.collate(chosen, spec)
+    batch = datasets.collate(chosen, spec)
     patches = round(CLIP * 128 / 640)
     assert batch["signals"].shape == (len(ARCHIVES), 23, patches * 640)
     assert batch["stages"].shape == (len(ARCHIVES), 6)

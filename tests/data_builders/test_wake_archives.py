@@ -12,13 +12,13 @@ import shutil
 import numpy as np
 import pytest
 
-from data_builders.engine import BuildError
-from sleepfm_jax.data import pipeline
-from sleepfm_jax.data.event_labels import read_intervals
-from sleepfm_jax.data.synthetic import SimulationError
-from sleepfm_jax.data.synthetic_wake import FAULTS, write_archive
-from sleepfm_jax.evaluators.features import heart_rate_statistics
-from tests.data_builders.archives_for_tests import (
+from data_builders.engine.builder import BuildError
+from sleepfm_jax.data import datasets
+from sleepfm_jax.metrics.plain_features import heart_rate_statistics
+from sleepfm_jax.recordings.labels.intervals import read_intervals
+from sleepfm_jax.simulation.archives.wake import FAULTS, write_archive
+from sleepfm_jax.simulation.cohorts import SimulationError
+from tests.helpers.archives import (
     Built,
     band_power,
     build,
@@ -188,7 +188,7 @@ def test_records_become_a_batch(archive, name):
     clips = [clips[0] for clips in built.records.values()][:4]
     bas, ecg, _ = CHANNELS[name]
     slots = (("bas", bas), ("ecg", ecg)) if ecg else (("bas", bas),)
-    batch = pipeline.collate(clips, pipeline.BatchSpec(slots, 128, 128 * CLIPS[name]))
+    batch = datasets.collate(clips, datasets.BatchSpec(slots, 128, 128 * CLIPS[name]))
     assert batch["signals"].shape == (4, bas + ecg, 128 * CLIPS[name])
     assert batch["labels"].shape == (4, len(built.metadata["classes"]))
     assert batch["mask"].shape == (4, bas + ecg, CLIPS[name])

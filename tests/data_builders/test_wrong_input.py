@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from data_builders import build_report
 from data_builders.edf_folder.edf_folder_dataset_builder import Builder
-from data_builders.engine import BuildError
-from sleepfm_jax.data import records
+from data_builders.engine import report as build_report
+from data_builders.engine.builder import BuildError
+from sleepfm_jax.data import clips as records
 
 
 @pytest.fixture

@@ -9,8 +9,10 @@ import optax
 import pytest
 
 from configs import sleepfm
-from sleepfm_jax import experiment, optim, train_state
+from sleepfm_jax import experiment
 from sleepfm_jax.interop import from_torch, to_torch
+from sleepfm_jax.training import optim
+from sleepfm_jax.training import state as train_state
 
 pytestmark = pytest.mark.real
 OPTIMISED = {"xla_backend_optimization_level": 3, "xla_llvm_disable_expensive_passes": False}

@@ -13,8 +13,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from sleepfm_jax.sharding import path_string
-from tests.launch.programs_for_tests import one_line, pretrain, run, run_together, start
+from sleepfm_jax.training.sharding import path_string
+from tests.helpers.programs import one_line, pretrain, run, run_together, start
 
 LOCAL_HOSTS = ["bash", "launch/local_hosts.sh"]
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.launch.programs_for_tests import (
+from tests.helpers.programs import (
     CONFIG,
     module,
     one_line,

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sleepfm_jax import sharding
 from sleepfm_jax.models.dropout import Dropout, DropoutStream, coins
+from sleepfm_jax.training import sharding
 
 SHAPE = (64, 32, 64)
 N = int(np.prod(SHAPE))

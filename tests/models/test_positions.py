@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from sleepfm_jax import channel_aliases, signals
+from sleepfm_jax import signals
 from sleepfm_jax.models.positions import ElectrodePositions, fourier_code, sinusoids
+from sleepfm_jax.signals import aliases
 
 
 @pytest.fixture(scope="module")
 def electrodes():
     """Positions [N, 3] of every electrode of the 10-05 system, old names beside the new ones."""
-    names = sorted(channel_aliases.STANDARD_ELECTRODES) + ["A1", "A2", "T3", "T4", "T5", "T6"]
+    names = sorted(aliases.STANDARD_ELECTRODES) + ["A1", "A2", "T3", "T4", "T5", "T6"]
     positions = signals.electrode_positions(names)
     assert np.isfinite(positions).all() and len(positions) > 300
     return positions

@@ -1,0 +1,1 @@
+"""A builder's plan → work units → shards → an ordinary TFDS dataset."""

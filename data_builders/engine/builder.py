@@ -1,0 +1,358 @@
+"""The engine: a builder's plan → work units → shards → a TFDS dataset, without TensorFlow.
+
+TFDS's own writers either shuffle through TensorFlow or move every example through Beam; both stop
+at a gigabyte. Here each work unit writes its own shard and only names, lengths and reports come
+back. The folder is an ordinary TFDS dataset all the same:
+
+    tfds.builder_from_directory("DIR/NAME/1.0.0").as_data_source("train")
+
+Interrupted builds go on: finished shards wait in `DIR/NAME/.1.0.0.building` and are reused when the
+files, the spec and the code that made them are unchanged (`dataset_folder`). Units run here, on
+processes or on a cluster (`runners`); the result is the same, byte for byte.
+"""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import tensorflow_datasets as tfds
+
+from data_builders.engine import (
+    dataset_folder,
+    quality_page,
+    record_features,
+    runners,
+    storage,
+    work_unit,
+)
+from data_builders.engine import report as build_report
+from data_builders.engine.splits import SPLITS, in_two_splits, subjects_by_split
+from data_builders.engine.work_unit import Source, UnitResult, WorkUnit
+from sleepfm_jax import signals
+from sleepfm_jax.data import people as subjects
+from sleepfm_jax.data import provenance
+from sleepfm_jax.data.clips import TASKS, ClipSpec, preprocessing
+from sleepfm_jax.recordings.read import Recording
+
+
+class BuildError(ValueError):
+    """A build that cannot start or had nothing to show; the message says what to do."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What is to be built.
+
+    Attributes:
+        sources: every recording, those known to be unusable too (`problem`), in their order.
+        task: none, staging, classification or multilabel.
+        classes: names of the K labels; () for none and staging.
+        notes: what a person should know about the plan.
+        metadata: further entries of the dataset's metadata.
+    """
+
+    sources: tuple[Source, ...]
+    task: str = "none"
+    classes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    metadata: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+class RecordsBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registration=True):
+    """Base class of the builders.
+
+    Args:
+        source: folder of the recordings, here or in a bucket (gs://, s3://); not needed to read
+            records that exist already.
+        data_dir: where datasets live; records go to data_dir/NAME/VERSION.
+        sfreq, clip_seconds: of the clips; the dataset's own default when None.
+        task: none, staging, classification or multilabel; found out when None.
+        seed: of the split by subject.
+        resampling: polyphase or reference, see `sleepfm_jax.signals.dsp.resample`.
+        cohort: whose subjects these are (`sleepfm_jax.data.people`); the dataset's name when
+            None. Datasets of the same people must name the same cohort.
+        kwargs: what TFDS gives to any builder.
+    """
+
+    VERSION: ClassVar[Any] = tfds.core.Version("1.0.0")
+    RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First release."}
+
+    COHORT: ClassVar[str | None] = None  # the dataset's name
+    SFREQ: ClassVar[float] = 128.0
+    CLIP_SECONDS: ClassVar[float] = 300.0
+    # A work unit is this much of the input: large enough to read fast, small enough to redo.
+    UNIT_BYTES: ClassVar[int] = 256 * 2**20
+    UNIT_RECORDINGS: ClassVar[int] = 512
+
+    def __init__(
+        self,
+        *,
+        source: str | os.PathLike[str] | None = None,
+        data_dir: str | os.PathLike[str] | None = None,
+        sfreq: float | None = None,
+        clip_seconds: float | None = None,
+        task: str | None = None,
+        seed: int = 0,
+        resampling: str = "polyphase",
+        cohort: str | None = None,
+        **kwargs: Any,
+    ):
+        if task is not None and task not in TASKS:
+            raise BuildError(f"task must be one of {', '.join(TASKS)}, not {task!r}")
+        self.task, self.seed = task, seed
+        self.cohort = cohort or self.COHORT or self.name
+        try:
+            self.source = None if source is None else storage.as_path(source)
+            self.spec = ClipSpec(
+                float(sfreq or self.SFREQ),
+                float(clip_seconds or self.CLIP_SECONDS),
+                resampling=resampling,
+            )
+        except ValueError as error:
+            raise BuildError(str(error)) from error
+        kwargs.setdefault("file_format", "array_record")
+        super().__init__(data_dir=data_dir, **kwargs)
+        # TFDS pickles a builder as its arguments.
+        self._original_state |= {
+            "source": source,
+            "sfreq": sfreq,
+            "clip_seconds": clip_seconds,
+            "task": task,
+            "seed": seed,
+            "resampling": resampling,
+            "cohort": cohort,
+        }
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        # TFDS keeps here where a class's README.md is; a subclass would inherit its parent's.
+        cls.pkg_dir_path = None
+
+    @abc.abstractmethod
+    def plan(self) -> Plan:
+        """Lists the recordings of `self.source`, their subjects, splits and labels; opens none."""
+
+    read: ClassVar[Callable[[Path, Source], Recording]]
+    """`read(root, source)` reads one recording; a module's function, so that it pickles."""
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        # The description, citation and tags come from the README.md, CITATIONS.bib and TAGS.txt
+        # beside the builder's own file.
+        return self.dataset_info_from_configs(
+            features=record_features.features(),
+            metadata=tfds.core.MetadataDict(),
+            disable_shuffling=True,
+        )
+
+    def require_source(self) -> storage.AnyPath:
+        """The source folder, or an error that says what to pass."""
+        if self.source is None:
+            raise BuildError(
+                f"{self.name} reads its recordings from a folder: pass --source=FOLDER"
+            )
+        if problem := storage.missing_driver(self.source):
+            raise BuildError(f"--source={self.source}: {problem}")
+        if not self.source.is_dir():
+            raise BuildError(f"--source={self.source}: there is no such folder")
+        return self.source
+
+    def download_and_prepare(
+        self,
+        *,
+        overwrite: bool = False,
+        progress: Callable[[str], None] | None = None,
+        run: runners.Runner = runners.in_this_process,
+        download_config: tfds.download.DownloadConfig | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Builds the records; nothing is downloaded.
+
+        Args:
+            overwrite: replace records in the same place that were made from other files or
+                settings.
+            progress: called with a line after each work unit.
+            run: how units are run; the records do not depend on it.
+            download_config: of `tfds build`: its manual_dir is the source where none was given.
+            kwargs: TFDS's other arguments, which have nothing to do here.
+
+        Raises:
+            BuildError: nothing could be built, a subject is in two splits, or other records are in
+                the way.
+            RunnerError, FolderInUse: units could not be run; what is finished is kept.
+        """
+        final = storage.as_path(self.data_dir)
+        if self.source is None and download_config is not None and download_config.manual_dir:
+            self.source = storage.as_path(download_config.manual_dir)
+        if self.source is None and dataset_folder.exists(final):
+            return  # as every TFDS builder: records that exist are used
+        root = self.require_source()
+        if problem := storage.missing_driver(final):
+            raise BuildError(f"--data_dir={self.data_dir}: {problem}")
+        plan = self.plan()
+        _check_subjects(plan.sources)
+        spec = dataclasses.replace(
+            self.spec,
+            task=plan.task,
+            classes=signals.STAGES if plan.task == "staging" else plan.classes,
+        )
+        units = self._units(root, plan, spec)
+        made_of = [*(u.inputs for u in units), repr(plan), self.cohort]
+        fingerprint = hashlib.sha256("\n".join(made_of).encode()).hexdigest()
+        if dataset_folder.exists(final) and not overwrite:
+            if _existing_fingerprint(final) == fingerprint:
+                dataset_folder.tidy(final)
+                if progress:
+                    progress(f"{final} holds these records already: nothing to do")
+                return
+            raise BuildError(
+                f"{final} holds records made from other files or with other settings: pass "
+                "--overwrite to replace them, or another --data_dir to keep both"
+            )
+        with dataset_folder.staging(final, [u.key for u in units]) as folder:
+            results = _results(units, folder, run, progress or (lambda line: None))
+            self._finish(final, folder, plan, spec, results, fingerprint)
+
+    def _units(self, root: storage.AnyPath, plan: Plan, spec: ClipSpec) -> list[WorkUnit]:
+        """Groups the recordings that can be read, split by split in the plan's order, by size."""
+        units = []
+        for split in SPLITS:
+            group: list[Source] = []
+            size = 0
+            sources = [s for s in plan.sources if s.split == split and s.problem is None]
+            for i, source in enumerate(sources):
+                group.append(source)
+                size += _bytes_of(root, source)
+                full = size >= self.UNIT_BYTES or len(group) >= self.UNIT_RECORDINGS
+                if full or i == len(sources) - 1:
+                    read = type(self).read
+                    members = tuple(group)
+                    inputs = work_unit.input_key(root, split, members, spec)
+                    key = work_unit.unit_key(inputs, read)
+                    unit = WorkUnit(inputs, key, split, os.fspath(root), members, spec, read)
+                    units.append(unit)
+                    group, size = [], 0
+        return units
+
+    def _finish(
+        self,
+        final: storage.AnyPath,
+        folder: storage.AnyPath,
+        plan: Plan,
+        spec: ClipSpec,
+        results: list[UnitResult],
+        fingerprint: str,
+    ) -> None:
+        """Writes metadata, splits and reports, and puts the folder in its place."""
+        by_path = {r["path"]: r for result in results for r in result.reports}
+        reports = [
+            by_path[s.path] if s.problem is None else work_unit.quarantined(s, s.problem)
+            for s in plan.sources
+        ]
+        if not any(r.length for r in results):
+            dataset_folder.discard(final)
+            reasons = "\n".join(f"  {r['path']}: {r['reason']}" for r in reports[:20])
+            raise BuildError(f"none of the {len(reports)} recordings could be built:\n{reasons}")
+        if plan.task == "none" and self.task is None and any(_has_stages(r) for r in reports):
+            spec = dataclasses.replace(spec, task="staging", classes=signals.STAGES)
+        metadata = {
+            "sfreq": spec.sfreq,
+            "clip_seconds": spec.clip_seconds,
+            "task": spec.task,
+            "classes": list(spec.classes),
+            "preprocessing": preprocessing(spec.resampling),
+            "seed": self.seed,
+            **plan.metadata,
+        }
+        asked = {"dataset": self.name, "version": str(self.version), **metadata}
+        notes = [*plan.notes, *build_report.empty_splits(reports), *build_report.copies(reports)]
+        asked |= {"notes": notes, "fingerprint": fingerprint}
+        report = build_report.assemble(reports, asked, results)
+        people = subjects.manifest(self.cohort, subjects_by_split(reports))
+        documents = {
+            provenance.FILENAME: provenance.pack(report),
+            quality_page.FILENAME: quality_page.render(report),
+            subjects.FILENAME: json.dumps(people, indent=1) + "\n",
+        }
+        self.info.metadata.clear()
+        self.info.metadata.update(metadata)
+        dataset_folder.publish(final, folder, self.info, results, documents)
+        self.info.update_data_dir(self.data_dir)
+
+    def _download_and_prepare(self, dl_manager: Any, download_config: Any = None) -> None:
+        raise NotImplementedError("download_and_prepare is the engine's own")
+
+
+def _check_subjects(sources: Sequence[Source]) -> None:
+    """Refuses a plan with a person in two splits.
+
+    Raises:
+        BuildError: names some of them.
+    """
+    shared = in_two_splits((s.subject, s.split) for s in sources if s.problem is None)
+    if shared:
+        found = "; ".join(f"{s} in {' and '.join(two)}" for s, two in list(shared.items())[:5])
+        raise BuildError(
+            f"{len(shared)} subjects are in two splits ({found}): results would be optimistic"
+        )
+
+
+def _bytes_of(root: storage.AnyPath, source: Source) -> int:
+    paths = [root / name for name in (source.path, *source.files)]
+    return sum(storage.size(path) for path in paths if path.exists())
+
+
+def _results(
+    units: Sequence[WorkUnit],
+    folder: storage.AnyPath,
+    run: runners.Runner,
+    progress: Callable[[str], None],
+) -> list[UnitResult]:
+    """The results of all units, in their order: kept ones, then what had to be built."""
+    kept = [result for u in units if (result := work_unit.finished(u, folder)) is not None]
+    done = {result.key: result for result in kept}
+    channel_lists: dict[str, list] = {}
+    for result in kept:
+        provenance.share(result.reports, channel_lists)
+    todo = [u for u in units if u.key not in done]
+    if kept:
+        progress(f"{len(kept)} of {len(units)} shards kept from an earlier run")
+    with contextlib.closing(run(todo, folder)) as results:
+        for result in _with_progress(results, len(todo), progress):
+            provenance.share(result.reports, channel_lists)
+            done[result.key] = result
+    return [done[u.key] for u in units]
+
+
+def _with_progress(
+    results: Iterable[UnitResult], count: int, progress: Callable[[str], None]
+) -> Iterator[UnitResult]:
+    started = time.monotonic()
+    for i, result in enumerate(results, 1):
+        bad = sum(r["status"] == "quarantined" for r in result.reports)
+        left = (time.monotonic() - started) / i * (count - i)
+        progress(
+            f"[{i}/{count}] {result.split}: {len(result.reports)} recordings, {result.length} clips"
+            + (f", {bad} quarantined" if bad else "")
+            + (f"; about {left / 60:.0f} min left" if left >= 60 else "")
+        )
+        yield result
+
+
+def _has_stages(report: dict[str, Any]) -> bool:
+    return any(report["labels"].get(stage) for stage in signals.STAGES)
+
+
+def _existing_fingerprint(folder: storage.AnyPath) -> str | None:
+    try:
+        return build_report.load(folder)["spec"]["fingerprint"]
+    except (OSError, ValueError, KeyError):
+        return None  # not a dataset of this engine: never to be replaced unasked

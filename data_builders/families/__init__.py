@@ -1,0 +1,1 @@
+"""What the builders of one kind of archive share."""

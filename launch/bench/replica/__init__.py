@@ -1,0 +1,1 @@
+"""The published models once more, in PyTorch, to hold ours against."""

@@ -1,0 +1,145 @@
+"""Published weights ↔ checkpoints of ours.
+
+An encoder becomes the checkpoint of a run at step 0, which launch.probe reads like any other. A
+model with a head becomes a checkpoint of its named arrays. Entries of a PyTorch file that have no
+place in a run (counters, the table of time positions) wait beside it in `carried.npz`, so that the
+way back is bit-identical.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sleepfm_jax import experiment
+from sleepfm_jax.interop import ReferenceModel, WeightsError, to_torch
+from sleepfm_jax.probe import load_encoder
+from sleepfm_jax.training import optim
+from sleepfm_jax.training import state as train_state
+from sleepfm_jax.training.checkpoint import CheckpointError, Checkpoints, open_existing
+
+ENCODERS = ("set_transformer", "set_transformer_pe")
+CARRIED = "carried.npz"
+
+
+def save_model(
+    folder: str | Path,
+    model: ReferenceModel,
+    *,
+    config: Mapping[str, Any],
+    preprocessing: Mapping[str, Any],
+    log_scale: float | None = None,
+) -> None:
+    """Writes folder/checkpoints/0.
+
+    Args:
+      config: of an encoder: the run that it is from now on; `config.encoder` is replaced.
+      preprocessing: metadata of the records that it was trained on.
+      log_scale: of an encoder, where the file had one.
+
+    Raises:
+      CheckpointError: the folder holds checkpoints already.
+    """
+    folder = Path(folder)
+    if (folder / "checkpoints").exists():
+        raise CheckpointError(f"{folder}: holds checkpoints already: give another folder")
+    weights = {"kind": model.kind, "options": dict(model.options)}
+    if model.kind in ENCODERS:
+        config = {**config, "encoder": dataclasses.asdict(model.module().config)}
+        experiment.check_config(config)
+        scale = config["log_scale"] if log_scale is None else log_scale
+        task = experiment.make_task(config)
+        tx = optim.optimiser(config["optimiser"], config["steps"])
+        params = {"encoder": model.params, "log_scale": jnp.float32(scale)}
+        empty = jax.tree.map(
+            lambda x: jnp.zeros(x.shape, x.dtype),
+            jax.eval_shape(lambda: train_state.create(task, tx, config["seed"])),
+        )
+        state = empty.replace(
+            params=params,
+            batch_stats={"encoder": model.batch_stats},
+            opt_state=tx.init(params),
+            seed=jnp.uint32(config["seed"]),
+        )
+        about = {"config": config, "preprocessing": dict(preprocessing)}
+    else:
+        state = to_torch(model.kind, model.params, model.batch_stats, model.carried)
+        about = {"shapes": {name: [list(x.shape), str(x.dtype)] for name, x in state.items()}}
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoints = Checkpoints(folder / "checkpoints")
+    checkpoints.save(0, state, about | {"weights": weights, "data_position": {}})
+    checkpoints.close()
+    if model.kind in ENCODERS:
+        np.savez(folder / CARRIED, **model.carried)
+
+
+def load_named(
+    folder: str | Path, step: int | None = None
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """A checkpoint, of a run or converted, under PyTorch's names.
+
+    Returns:
+      state dict, and what a file says about it: `kind`, `options`, of an encoder also `log_scale`.
+
+    Raises:
+      CheckpointError: no checkpoint there.
+    """
+    checkpoints = open_existing(folder)
+    step = checkpoints.latest() if step is None else step
+    about = checkpoints.about(step)
+    if "shapes" in about:
+        here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+        like = {
+            name: jax.ShapeDtypeStruct(shape, dtype, sharding=here)
+            for name, (shape, dtype) in about["shapes"].items()
+        }
+        named, _ = checkpoints.restore(step, like)
+        checkpoints.close()
+        return jax.tree.map(np.asarray, named), about["weights"]
+    checkpoints.close()
+    encoder = load_encoder(folder, step)
+    config = encoder.config["encoder"]
+    plain = config["position_encoding"] == "none"
+    options = {k: config[k] for k in ("heads", "pooling_heads")}
+    if not plain:
+        options["position_encoding"] = config["position_encoding"]
+    said = about.get("weights", {"kind": ENCODERS[0 if plain else 1], "options": options})
+    carried = {}
+    if (Path(folder) / CARRIED).is_file():
+        with np.load(Path(folder) / CARRIED) as file:
+            carried = dict(file)
+    named = to_torch(
+        said["kind"],
+        encoder.params["encoder"],
+        encoder.batch_stats["encoder"],
+        carried,
+        config["max_tokens"],
+    )
+    return named, said | {"log_scale": float(encoder.params["log_scale"])}
+
+
+def guess_kind(state_dict: Mapping[str, Any]) -> str:
+    """The kind that a state dict's names tell.
+
+    Raises:
+      WeightsError: none.
+    """
+    signs = {
+        "enc_augment.": "linear_head",
+        "disease_heads.": "cox_lstm",
+        "lstm.": "staging_lstm",
+        "stem.": "resblocks_head",
+        "channel_pe_mlp.": "set_transformer_pe",
+        "patch_embedding.": "set_transformer",
+    }
+    names = [name.removeprefix("module.") for name in state_dict]
+    for sign, kind in signs.items():
+        if any(name.startswith(sign) for name in names):
+            return kind
+    raise WeightsError(f"no known model has entries like {', '.join(names[:3]) or 'nothing'}")

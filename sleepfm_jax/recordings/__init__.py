@@ -1,0 +1,1 @@
+"""Files of clinics and archives → `Recording`: channels at native rates, annotations, stages."""

@@ -1,0 +1,1 @@
+"""What the tables of a BIDS folder say about a recording."""

@@ -1,0 +1,1 @@
+"""Hypnograms in the dialects that scorers and archives write."""

@@ -1,0 +1,321 @@
+"""What a channel label means: modality, canonical name, position; and the sleep stages.
+
+Look-ups only. The spellings themselves are tables in `channel_aliases`.
+
+Canonical names
+    * EEG: the 10-05 name, modern where two exist (T3, T4, T5, T6 -> T7, T8, P7, P8;
+      A1, A2 -> M1, M2). A derivation between electrodes keeps both ends in the file's order
+      (`C3-M2`, `M2-C3`); a common or linked reference (REF, LE, AVG, M1+M2, ...) is dropped
+      (`EEG FP1-REF` -> `Fp1`).
+    * EOG: E1 (left), E2 (right), or EOG, EOG1, EOG2, `EOG H`, `EOG V` where the side is not said.
+    * ECG: `ECG` for the one lead of a sleep montage, `ECG R`, `ECG2`, ...; I to V6 for named leads.
+    * breathing: ABD, THX, AIRFLOW, `NASAL PRESSURE`, THERMISTOR, SNORE, SpO2, PULSE, PPG, CO2, ...
+    * EMG: CHIN, `LEG L`, `LEG R`, ...; EMG, EMG1, ... where the muscle is not said.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sleepfm_jax.signals import aliases as aliases
+
+MODALITIES = ("bas", "resp", "ecg", "emg")
+OTHER = "other"
+
+STAGES = ("W", "N1", "N2", "N3", "REM")
+UNSCORED = -1
+SLEEP_EPOCH_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class ChannelIdentity:
+    """Canonical name and modality (one of `MODALITIES`, or `OTHER`: kept in the file, not used)."""
+
+    name: str
+    modality: str
+
+
+# --- labels ---------------------------------------------------------------------------------------
+
+_ELECTRODES = {name.lower(): name for name in aliases.STANDARD_ELECTRODES}
+_ELECTRODES |= {name.lower(): name for name in aliases.EXTRA_ELECTRODES}
+_ELECTRODES |= {old.lower(): new for old, new in aliases.ELECTRODE_SYNONYMS.items()}
+_LEADS = {
+    lead.lower(): lead
+    for lead in ["I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6"]
+}
+_PATTERNS = [
+    (re.compile(pattern), name, modality)
+    for modality, table in (("ecg", aliases.ECG_PATTERNS), ("resp", aliases.RESP_PATTERNS))
+    for pattern, name in table
+]
+_MAX_LABEL = 80  # an EDF label has 16 characters
+_DASHES = str.maketrans({"‐": "-", "‑": "-", "–": "-", "—": "-", "−": "-"})
+# Where a label may be cut into the two ends of a derivation, the surest marks first.
+_SEPARATORS = [re.compile(pattern) for pattern in (r"\s*[-:/]\s*", r"_", r"\s+")]
+# The sensor types of the EDF+ standard, and POL, which Nihon Kohden writes before every electrode.
+_TYPE_PREFIX = re.compile(
+    r"(eeg|eog|ecg|ekg|emg|resp|pol|cs)(?:\s*[-:_]\s*|\s+)(.+)", re.IGNORECASE
+)
+
+
+def clean_label(label: str) -> str:
+    """The label as written, less outer blanks, trailing dots and commas, control characters."""
+    text = unicodedata.normalize("NFKC", label).translate(_DASHES)
+    text = "".join(c if c.isprintable() else " " for c in text)
+    return " ".join(text.split()).rstrip(" .,;")
+
+
+def _lower(text: str) -> str:
+    """Lower case without accents: `Impédance` -> `impedance`."""
+    decomposed = unicodedata.normalize("NFKD", text)
+    return "".join(c for c in decomposed if not unicodedata.combining(c)).lower()
+
+
+def _key(text: str) -> str:
+    """Blanks and punctuation removed. `$` stays: Nihon Kohden's `$A1` is not the electrode A1."""
+    return re.sub(r"[\s._\-/:(),;'\"#*+\[\]]", "", _lower(text))
+
+
+@functools.lru_cache(maxsize=4096)
+def identify(label: str) -> ChannelIdentity:
+    """Canonical name and modality of a channel label; (cleaned label, `other`) if unknown.
+
+    Case, blanks and punctuation do not matter. Nothing is guessed: a label is `other` unless it
+    is an electrode or a derivation of two, a spelling of `channel_aliases`, or says its sensor
+    type as EDF+ asks (`EMG ...`, `ECG ...`, `EOG ...`). Never raises.
+    """
+    text = clean_label(label)
+    other = ChannelIdentity(text, OTHER)
+    if not 0 < len(text) <= _MAX_LABEL or aliases.OTHER_WORDS.search(_lower(text)):
+        return other
+    found = _known(text)
+    if found is None:
+        # Exporters number repeated labels (`AIRFLOW-1`) or add a remark (`E1 (LEOG)`).
+        for shorter in (re.sub(r"[-_ ]\d$", "", text), re.sub(r"\s*\([^)]*\)?$", "", text)):
+            if shorter and shorter != text and (found := _known(shorter)) is not None:
+                break
+    return found or other
+
+
+def _known(text: str) -> ChannelIdentity | None:
+    """A whole label: as it stands, then as a derivation, then without its type prefix."""
+    if text.upper().replace(" ", "").removeprefix("CHIN") in aliases.NOX_CHIN:
+        return ChannelIdentity("CHIN " + text.upper().replace(" ", "").removeprefix("CHIN"), "emg")
+    found = _single(text) or _derivation(text)
+    if found is not None:
+        return found
+    prefixed = _TYPE_PREFIX.fullmatch(text)
+    if prefixed is None:
+        return None
+    kind, rest = prefixed[1].lower(), prefixed[2]
+    found = _known(rest)
+    if found is not None:
+        # The type outranks a name that could be two things: `ECG I2` is no inion electrode.
+        if kind in ("pol", "cs", "eog") or found.modality == ("ecg" if kind == "ekg" else kind):
+            return found
+        named_lead = found.modality == "ecg" and found.name in _LEADS.values()
+        if kind == "eeg" and not named_lead:  # TUH writes EEG EKG1-REF
+            return found
+        if found.modality == "resp":  # `ECG HR`
+            return found
+    if kind in ("ecg", "ekg"):
+        return ChannelIdentity(f"ECG {rest.upper()}", "ecg")
+    if kind == "emg":
+        return ChannelIdentity(f"EMG {rest.upper()}", "emg")
+    if kind == "eog":
+        return ChannelIdentity(f"EOG {rest.upper()}", "bas")
+    return None  # `EEG` alone proves nothing: TUH writes EEG PHOTIC-REF, EEG 28-REF
+
+
+def _single(text: str) -> ChannelIdentity | None:
+    """One sensor, not a derivation."""
+    key = _key(text)
+    if key in _ELECTRODES:
+        return ChannelIdentity(_ELECTRODES[key], "bas")
+    if key in aliases.EYES:
+        return ChannelIdentity(aliases.EYES[key], "bas")
+    if key in aliases.UNPLACED_EEG:
+        return ChannelIdentity(aliases.UNPLACED_EEG[key], "bas")
+    if lead := aliases.ECG_LEAD.fullmatch(key):
+        return ChannelIdentity(_LEADS[lead[1]], "ecg")
+    if key in aliases.ECG_OTHER_LEADS:
+        return ChannelIdentity(aliases.ECG_OTHER_LEADS[key], "ecg")
+    if key in aliases.EMG_EXACT:
+        return ChannelIdentity(aliases.EMG_EXACT[key], "emg")
+    if emg := re.fullmatch(r"emg(\d{0,2})", key):
+        return ChannelIdentity(f"EMG{emg[1]}", "emg")
+    # `SA02` with a zero is as common as `SaO2`.
+    for variant in dict.fromkeys((key, key.replace("02", "o2"))):
+        for pattern, name, modality in _PATTERNS:
+            if match := pattern.fullmatch(variant):
+                return ChannelIdentity(match.expand(name), modality)
+    return _muscle(key)
+
+
+def _muscle(key: str) -> ChannelIdentity | None:
+    match = aliases.EMG_PATTERN.fullmatch(key)
+    if match is None:
+        return None
+    word = match["muscle"]
+    told = match["emg"] or match["before"] or match["after"] or match["n"] or key.endswith("emg")
+    if word in aliases.WEAK_MUSCLES and not told:
+        return None
+    side = "".join(aliases.SIDES[match[at]] for at in ("before", "after") if match[at])
+    place = side + (match["n"] or "")
+    name = aliases.MUSCLES[word]
+    if not side:
+        name += place
+    elif place:
+        name += f" {place}"
+    return ChannelIdentity(name, "emg")
+
+
+def _derivation(text: str) -> ChannelIdentity | None:
+    """A difference of two sensors, with a separator (`C3-M2`, `FP1:F7`) or without (`C3A2`)."""
+    for separators in _SEPARATORS:
+        for separator in separators.finditer(text):
+            left, right = text[: separator.start()], text[separator.end() :]
+            if not left or not right:
+                continue
+            if (
+                separator[0].isspace()
+                and _key(right) not in _ELECTRODES.keys() | aliases.REFERENCES
+            ):
+                continue  # two words are a derivation only if the second can be a reference
+            found = _pair(left, right)
+            if found is not None:
+                return found
+    key = _key(text)
+    for cut in range(2, len(key) - 1):
+        left, right = key[:cut], key[cut:]
+        scalp = right in _ELECTRODES or right in aliases.REFERENCES
+        if scalp and (left in _ELECTRODES or left in ("e1", "e2", "loc", "roc")):
+            return _pair(left, right)
+    return None
+
+
+def _pair(left: str, right: str) -> ChannelIdentity | None:
+    first, second = _end(left), _end(right)
+    if first is None:
+        return None
+    if _key(right) in aliases.REFERENCES:
+        return first
+    if second is None:
+        return None
+    if first.modality == second.modality == "ecg":
+        # two electrodes on the chest are one lead
+        return ChannelIdentity("ECG", "ecg")
+    if first.modality == second.modality and first.modality in ("bas", "emg"):
+        return ChannelIdentity(f"{first.name}-{second.name}", first.modality)
+    if first.modality in ("ecg", "emg") and second.name in ("M1", "M2", "Cz", "Fpz"):
+        # measured against a scalp electrode of the same amplifier
+        return ChannelIdentity(f"{first.name}-{second.name}", first.modality)
+    return None
+
+
+def _end(text: str) -> ChannelIdentity | None:
+    """One end of a derivation: an electrode, an eye, an ECG electrode or a muscle."""
+    text = re.sub(r"^(?:EEG|EOG|POL)\s+", "", text, flags=re.IGNORECASE)
+    if text in ("01", "02"):  # a zero for the letter O; only beside another electrode
+        text = "O" + text[1]
+    found = _single(text)
+    if found is None or found.modality == "resp" or found.name.startswith("EEG"):
+        return None
+    return found
+
+
+# --- electrode positions --------------------------------------------------------------------------
+
+
+@functools.cache
+def _montage() -> dict[str, np.ndarray]:
+    """Unit vectors of the 10-05 electrodes, from MNE's template head (Colin27)."""
+    import mne  # about a second to import; only positions need it
+
+    # MNE 1.12 renamed the montage and warns about its old name.
+    name = "colin27_1005"
+    if name not in mne.channels.get_builtin_montages():
+        name = "standard_1005"
+    places = mne.channels.make_standard_montage(name).get_positions()["ch_pos"]
+    return {
+        electrode: (places[electrode] / np.linalg.norm(places[electrode])).astype(np.float64)
+        for electrode in aliases.STANDARD_ELECTRODES
+    }
+
+
+def electrode_positions(names: Sequence[str]) -> np.ndarray:
+    """Where on the head: [C, 3] float32; +x right ear, +y nose, +z vertex.
+
+    `names` are canonical names or labels. An electrode lies on the unit sphere; a derivation at
+    the midpoint of its two electrodes, which is inside it: pushed back onto the sphere,
+    C3-M2 and C4-M1, whose midpoints are near the centre, would both land on the back of the
+    head. Where one end has no position (a nasopharyngeal electrode), the derivation lies at
+    the other. Rows are NaN for everything that is not EEG: eyes, ECG, EMG, breathing,
+    unknown labels, EEG of unnamed place.
+    """
+    positions = np.full((len(names), 3), np.nan, np.float32)
+    for row, name in enumerate(names):
+        # `C3#2`: a second C3 of one recording
+        identity = identify(re.sub(r"(?<=\S)#\d+$", "", name))
+        ends = identity.name.split("-")
+        if identity.modality != "bas" or any(end in aliases.EYES.values() for end in ends):
+            continue
+        known = [_montage()[end] for end in ends if end in aliases.STANDARD_ELECTRODES]
+        if not known:
+            continue
+        positions[row] = np.mean(known, axis=0)
+    return positions
+
+
+# --- sleep stages ---------------------------------------------------------------------------------
+
+_STAGE_CODES = {
+    **dict.fromkeys(["w", "wake", "awake"], 0),
+    **dict.fromkeys(["n1", "nrem1"], 1),
+    **dict.fromkeys(["n2", "nrem2"], 2),
+    **dict.fromkeys(["n3", "n4", "nrem3", "nrem4"], 3),  # AASM has no fourth stage
+    **dict.fromkeys(["r", "rem"], 4),
+    **dict.fromkeys(["?", "unscored", "unknown", "movementtime", "mt"], UNSCORED),
+}
+# Understood only where the text says that it is a stage: a bare `1` or `S1` may be any event.
+_STAGE_CODES_WHEN_SAID = {
+    "0": 0,
+    "1": 1,
+    "2": 2,
+    "3": 3,
+    "4": 3,
+    "s0": 0,
+    "s1": 1,
+    "s2": 2,
+    "s3": 3,
+    "s4": 3,
+}
+
+
+def parse_stage(text: str) -> int | None:
+    """The stage an annotation names, an index into `STAGES`, or UNSCORED; None where it names none.
+
+    Understands Sleep-EDF and HMC (`Sleep stage W`, `Sleep stage 4`, `Movement time`), the NSRR
+    (`Stage 2 sleep|2`, `REM sleep|5`), CAP (`SLEEP-S2`), Noxturnal (`sleep-n1`) and bare AASM
+    names (`N2`, `REM`, `R`, `?`). Rechtschaffen and Kales' stages 3 and 4 are both N3.
+    """
+    words = re.sub(r"\|\d+$", "", text.strip().lower())
+    said = re.match(r"(?:sleep[\s_-]*stage|sleep|stage|stade)[\s_:-]+(.+)", words)
+    words = said[1] if said else words
+    rest = re.sub(r"[\s_-]+sleep$", "", words)
+    code = re.sub(r"[\s_-]", "", rest)
+    if code in _STAGE_CODES:
+        return _STAGE_CODES[code]
+    if said is None:
+        return None
+    if code in _STAGE_CODES_WHEN_SAID:
+        return _STAGE_CODES_WHEN_SAID[code]
+    # `Sleep stage e`, `Sleep stage N`: somebody scored it, as something that is no stage of ours
+    return UNSCORED if "stage" in text.lower() and len(code) == 1 else None

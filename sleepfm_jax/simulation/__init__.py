@@ -1,0 +1,1 @@
+"""Simulated people, cohorts and archives. Nothing outside imports its insides."""

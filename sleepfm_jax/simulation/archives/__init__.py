@@ -1,0 +1,1 @@
+"""Simulated archives: real layouts, names, units, dialects and faults."""

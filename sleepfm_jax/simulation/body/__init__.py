@@ -1,0 +1,1 @@
+"""Simulated physiology: hidden states in, signals of each sensor out."""

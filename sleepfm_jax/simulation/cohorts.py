@@ -1,0 +1,363 @@
+"""Simulated cohorts on disk: polysomnography, wake EEG, 12-lead ECG as EDF+ with a label table.
+
+For demonstrations, tests and smoke runs where no real recording can be shared. Subject `i` of a
+cohort is a function of (seed, i) alone: the same files, byte for byte, whatever the number of
+subjects or of worker processes.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import csv
+import datetime
+import json
+import multiprocessing
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from sleepfm_jax.signals import SLEEP_EPOCH_SECONDS
+from sleepfm_jax.simulation.body import awake, cardiorespiratory, eeg
+from sleepfm_jax.simulation.body.noise import generator
+from sleepfm_jax.simulation.body.physiology import Night, cut, simulate_night
+from sleepfm_jax.simulation.body.sleep import EPOCHS_PER_HOUR, simulate_hypnogram
+from sleepfm_jax.simulation.body.traits import SubjectTraits, draw_subject
+from sleepfm_jax.simulation.edf_writer import (
+    Trace,
+    from_microvolts,
+    trace,
+    write_edf,
+    write_hypnogram,
+)
+from sleepfm_jax.simulation.montage import ChannelPlan, draw_montage
+
+VERSION = 1  # of the simulation; raised whenever the same seed would give other bytes
+COLUMNS = ("path", "subject", "split", "label", "hypnogram")
+NIGHT_HOURS = 8.0
+_DAYTIME = datetime.datetime(2001, 1, 1, 10, 0, 0)
+_PSG, _WAKE, _ECG = (
+    1,
+    2,
+    3,
+)  # first element of every random key, so that the data sets share nothing
+_EEG_KINDS = ("eeg", "eog_left", "eog_right")
+_UNITLESS_GAIN = {"V": 1e-3, "mV": 1.0, "uV": 300.0, "": 1.0, "cmH2O": 1.0}
+
+
+class SimulationError(ValueError):
+    """The request cannot be met; the message says what to change."""
+
+
+def simulate_subject(
+    seed: int, index: int, hours: float = NIGHT_HOURS
+) -> tuple[SubjectTraits, Night, tuple[ChannelPlan, ...]]:
+    """Traits, night (cut to `hours`) and montage of one simulated sleeper; renders no channel."""
+    traits = draw_subject(generator(_PSG, seed, index, 0))
+    montage = draw_montage(generator(_PSG, seed, index, 1))
+    rng = generator(_PSG, seed, index, 2)
+    wanted = round(hours * EPOCHS_PER_HOUR)
+    epochs = max(wanted, round(NIGHT_HOURS * EPOCHS_PER_HOUR))
+    stages = simulate_hypnogram(rng, epochs, fragmentation=traits.fragmentation)
+    night = simulate_night(rng, traits, stages)
+    # a short recording is a window of a whole night, so every stage turns up somewhere in the
+    # cohort
+    first = int(rng.integers(epochs - wanted + 1))
+    return traits, cut(night, first, wanted), montage
+
+
+def render_psg(
+    seed: int, index: int, traits: SubjectTraits, night: Night, montage: tuple[ChannelPlan, ...]
+) -> list[Trace]:
+    """Every channel of the montage, quantised, in the montage's order."""
+    key = (_PSG, seed, index)
+    heart = cardiorespiratory.Heart(generator(*key, 3), traits, night)
+    done: dict[ChannelPlan, Trace] = {}
+    for sfreq in sorted({plan.sfreq for plan in montage if plan.kind in _EEG_KINDS}):
+        plans = [plan for plan in montage if plan.kind in _EEG_KINDS and plan.sfreq == sfreq]
+        waves = eeg.render((*key, 4), traits, night, plans, heart.wave(sfreq))
+        for plan, wave in zip(plans, waves):
+            done[plan] = trace(
+                plan.label, sfreq, plan.unit, from_microvolts(wave, plan.unit), "AgAgCl"
+            )
+        del waves
+    for number, plan in enumerate(montage):
+        if plan in done:
+            continue
+        rng = generator(*key, 5, number)
+        if plan.kind == "ecg":
+            wave = from_microvolts(
+                1000.0 * cardiorespiratory.render_ecg(rng, night, heart, plan.sfreq), plan.unit
+            )
+        elif plan.kind in ("chin", "leg_left", "leg_right"):
+            wave = cardiorespiratory.render_emg(rng, traits, night, heart, plan.kind, plan.sfreq)
+            wave = from_microvolts(wave, plan.unit)
+        elif plan.kind == "pleth":
+            wave = cardiorespiratory.render_pleth(rng, traits, night, plan.sfreq)
+        else:
+            wave = cardiorespiratory.render_breathing(rng, traits, night, plan.kind, plan.sfreq)
+            if plan.kind != "oxygen":
+                wave = wave * np.float32(
+                    _UNITLESS_GAIN[plan.unit] * np.exp(0.5 * rng.standard_normal())
+                )
+        done[plan] = trace(plan.label, plan.sfreq, plan.unit, wave)
+    return [done[plan] for plan in montage]
+
+
+def write_psg_cohort(
+    out: str | os.PathLike,
+    *,
+    subjects: int,
+    hours: float = NIGHT_HOURS,
+    seed: int = 0,
+    workers: int = 1,
+) -> Path:
+    """Write a simulated polysomnography cohort.
+
+    Args:
+      out: folder to fill: `<subject>.edf`, `<subject>-Hypnogram.edf`, `table.csv`,
+        `simulation.json`.
+      subjects: how many sleepers, one recording each; splits train/validation/test are about
+        60/15/25 %.
+      hours: length of each recording; below 8, a random window of an 8-h night. A multiple of 30 s.
+      seed: names the cohort.
+      workers: processes; the files do not depend on it.
+
+    Returns:
+      The path of table.csv.
+
+    Raises:
+      SimulationError: unusable arguments, or a folder that holds something else.
+    """
+    epochs = hours * EPOCHS_PER_HOUR
+    if not 1 <= epochs <= 24 * EPOCHS_PER_HOUR or abs(epochs - round(epochs)) > 1e-6:
+        raise SimulationError(
+            f"hours={hours}: expected a multiple of {SLEEP_EPOCH_SECONDS} s between 30 s and 24 h"
+        )
+    settings = {"dataset": "simulated_psg", "hours": hours, "seed": seed}
+    return _write(Path(out), settings, subjects, workers, _psg_subject)
+
+
+def write_wake_eeg(
+    out: str | os.PathLike,
+    *,
+    subjects: int,
+    seed: int = 0,
+    recordings: int = 2,
+    seconds: float = 60.0,
+    sfreq: int = 256,
+    workers: int = 1,
+) -> Path:
+    """Write a simulated wake EEG task: 19 electrodes, a one-sided lesion, `left` or `right`.
+
+    Every subject has `recordings` recordings of each class, so nothing about the person gives the
+    class away, and the classes are mirror images, so no average over the head does either.
+
+    Args:
+      out: folder to fill: `<subject>_<n>.edf`, `table.csv` (class in column `label`),
+        `simulation.json`.
+      subjects: how many people; splits train/validation/test are about 60/15/25 % of them.
+      seed: names the cohort.
+      recordings: of each class and subject.
+      seconds: length of each.
+      sfreq: sampling rate in Hz.
+      workers: processes; the files do not depend on it.
+
+    Returns:
+      The path of table.csv.
+
+    Raises:
+      SimulationError: unusable arguments, or a folder that holds something else.
+    """
+    if recordings < 1 or seconds < 4.0 or seconds != int(seconds) or not 100 <= sfreq <= 1024:
+        raise SimulationError(
+            "expected recordings >= 1, a whole number of seconds >= 4, 100 <= sfreq <= 1024; got "
+            f"recordings={recordings}, seconds={seconds}, sfreq={sfreq}"
+        )
+    settings = {
+        "dataset": "simulated_wake_eeg",
+        "seed": seed,
+        "recordings": recordings,
+        "seconds": seconds,
+        "sfreq": sfreq,
+    }
+    return _write(Path(out), settings, subjects, workers, _wake_eeg_subject)
+
+
+def write_ecg(
+    out: str | os.PathLike,
+    *,
+    subjects: int,
+    seed: int = 0,
+    seconds: float = 10.0,
+    sfreq: int = 500,
+    workers: int = 1,
+) -> Path:
+    """Write a simulated 12-lead ECG task: one or two exams a subject, labels NORM, AF, BRADY, RBBB.
+
+    About one exam in eight carries two findings, joined by `|` in the column `label`; NORM stands
+    alone.
+
+    Args:
+      out: folder to fill: `<subject>_<n>.edf`, `table.csv`, `simulation.json`.
+      subjects: how many people; splits train/validation/test are about 60/15/25 % of them.
+      seed: names the cohort.
+      seconds: length of each exam.
+      sfreq: sampling rate in Hz.
+      workers: processes; the files do not depend on it.
+
+    Returns:
+      The path of table.csv.
+
+    Raises:
+      SimulationError: unusable arguments, or a folder that holds something else.
+    """
+    if seconds < 4.0 or seconds != int(seconds) or not 100 <= sfreq <= 2000:
+        raise SimulationError(
+            "expected a whole number of seconds >= 4 and 100 <= sfreq <= 2000, got "
+            f"seconds={seconds}, sfreq={sfreq}"
+        )
+    settings = {"dataset": "simulated_ecg", "seed": seed, "seconds": seconds, "sfreq": sfreq}
+    return _write(Path(out), settings, subjects, workers, _ecg_subject)
+
+
+def split_of(seed: int, index: int) -> str:
+    """Split of a subject: 12 train, 3 validation, 5 test in every 20, one each in the first 3."""
+    rng = generator(seed, 99, index // 20)
+    first = rng.permutation(["train", "validation", "test"])
+    rest = rng.permutation(["train"] * 11 + ["validation"] * 2 + ["test"] * 4)
+    return str(np.concatenate([first, rest])[index % 20])
+
+
+def _psg_subject(out: Path, settings: dict, index: int) -> list[dict]:
+    subject = f"sim{index:05d}"
+    row = {
+        "path": f"{subject}.edf",
+        "subject": subject,
+        "split": split_of(settings["seed"], index),
+        "label": "",
+        "hypnogram": f"{subject}-Hypnogram.edf",
+    }
+    if (out / row["path"]).exists() and (out / row["hypnogram"]).exists():
+        return [row]
+    traits, night, montage = simulate_subject(settings["seed"], index, settings["hours"])
+    rng = generator(_PSG, settings["seed"], index, 6)
+    start = datetime.datetime(2001, 1, 1, 22, 0, 0) + datetime.timedelta(
+        days=int(rng.integers(365)), minutes=int(rng.integers(120))
+    )
+    scored = night.stages.copy()
+    if rng.random() < 0.1:  # a scorer who starts late
+        scored[: int(rng.integers(1, 6))] = -1
+    write_edf(
+        out / row["path"],
+        render_psg(settings["seed"], index, traits, night, montage),
+        subject=subject,
+        start=start,
+    )
+    write_hypnogram(out / row["hypnogram"], scored, subject=subject, start=start)
+    return [row]
+
+
+def _wake_eeg_subject(out: Path, settings: dict, index: int) -> list[dict]:
+    subject, seed = f"sim{index:05d}", settings["seed"]
+    traits = draw_subject(generator(_WAKE, seed, index, 0))
+    # the order of the classes must not give them away
+    order = np.tile(awake.WAKE_EEG_CLASSES, settings["recordings"])
+    order = generator(_WAKE, seed, index, 1).permutation(order)
+    rows = []
+    for number, label in enumerate(order):
+        path = f"{subject}_{number}.edf"
+        row = {
+            "path": path,
+            "subject": subject,
+            "split": split_of(seed, index),
+            "label": str(label),
+        }
+        rows.append({**row, "hypnogram": ""})
+        if not (out / path).exists():
+            traces = awake.render_wake_eeg(
+                (_WAKE, seed, index, 2, number),
+                traits,
+                str(label),
+                seconds=settings["seconds"],
+                sfreq=settings["sfreq"],
+            )
+            write_edf(out / path, traces, subject=subject, start=_DAYTIME)
+    return rows
+
+
+def _ecg_subject(out: Path, settings: dict, index: int) -> list[dict]:
+    subject, seed = f"sim{index:05d}", settings["seed"]
+    rng = generator(_ECG, seed, index, 0)
+    abnormal = awake.ECG_CLASSES[1:]
+    rows = []
+    for number in range(1 + int(rng.random() < 0.2)):
+        labels = (str(rng.choice(awake.ECG_CLASSES)),)
+        if labels[0] != "NORM" and rng.random() < 0.17:
+            labels = tuple(sorted({labels[0], str(rng.choice(abnormal))}))
+        path = f"{subject}_{number}.edf"
+        row = {"path": path, "subject": subject, "split": split_of(seed, index)}
+        rows.append({**row, "label": "|".join(labels), "hypnogram": ""})
+        if not (out / path).exists():
+            traces = awake.render_ecg(
+                (_ECG, seed, index, 1, number),
+                labels,
+                seconds=settings["seconds"],
+                sfreq=settings["sfreq"],
+            )
+            write_edf(out / path, traces, subject=subject, start=_DAYTIME)
+    return rows
+
+
+def _write(
+    out: Path,
+    settings: dict,
+    subjects: int,
+    workers: int,
+    work: Callable[[Path, dict, int], list[dict]],
+) -> Path:
+    """Run `work` for every subject, in this process or in several, and write the table."""
+    if subjects < 1:
+        raise SimulationError(f"subjects={subjects}: expected at least 1")
+    if workers < 1:
+        raise SimulationError(f"workers={workers}: expected at least 1")
+    if settings["seed"] < 0:
+        raise SimulationError(f"seed={settings['seed']}: expected a whole number from 0 up")
+    _claim(out, {"version": VERSION, **settings})
+    if workers == 1:
+        rows = [work(out, settings, index) for index in range(subjects)]
+    else:
+        # spawn: a fork of a process that already runs threads (jax, BLAS) may hang
+        context = multiprocessing.get_context("spawn")
+        with concurrent.futures.ProcessPoolExecutor(min(workers, subjects), context) as pool:
+            futures = [pool.submit(work, out, settings, index) for index in range(subjects)]
+            rows = [future.result() for future in futures]
+    table = out / "table.csv"
+    part = table.with_name("table.csv.part")
+    with part.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(row for group in rows for row in group)
+    os.replace(part, table)
+    return table
+
+
+def _claim(out: Path, settings: dict) -> None:
+    """Make the folder ours, or refuse; an unfinished or smaller run of the same is continued."""
+    marker = out / "simulation.json"
+    if marker.is_file():
+        held = json.loads(marker.read_text(encoding="utf-8"))
+        if held != settings:
+            raise SimulationError(
+                f"{out} holds another simulation, {held}, not {settings}: "
+                "choose an empty folder or delete that one"
+            )
+        return
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise SimulationError(
+            f"{out} is not empty and holds no simulation.json: choose a new or an empty "
+            "folder, or empty that one first"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    marker.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")

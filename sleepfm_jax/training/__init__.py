@@ -1,0 +1,1 @@
+"""What the loop stands on: state, step, optimiser, placement, checkpoints."""
