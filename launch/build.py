@@ -159,9 +159,7 @@ def build() -> int:
     started = time.monotonic()
     # Imported late: --help and a mistyped name should not wait for TFDS.
     from data_builders.engine import leak_check, report
-    from data_builders.engine.builder import BuildError
-    from data_builders.engine.dataset_folder import FolderInUse
-    from data_builders.engine.runners import RunnerError
+    from sleepfm_jax.errors import BuildError, FolderInUse, RunnerError
 
     cls = importlib.import_module(f"data_builders.{name}.{name}_dataset_builder").Builder
     options = builder_options()

@@ -17,12 +17,14 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
     def wrapped(argv):
         logging.set_verbosity(logging.INFO)
         _quiet_libraries()
-        from sleepfm_jax.data.datasets import DatasetError
         from sleepfm_jax.data.memory import keep_freed_memory
-        from sleepfm_jax.experiment import ConfigError
-        from sleepfm_jax.interop import WeightsError
-        from sleepfm_jax.train import TrainingStopped
-        from sleepfm_jax.training.checkpoint import CheckpointError
+        from sleepfm_jax.errors import (
+            CheckpointError,
+            ConfigError,
+            DatasetError,
+            TrainingStopped,
+            WeightsError,
+        )
 
         keep_freed_memory(2**25)  # batches are loaded 1.8 times as fast
         try:

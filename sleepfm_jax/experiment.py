@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sleepfm_jax import signals
-from sleepfm_jax.data.datasets import BatchSpec, DatasetError
+from sleepfm_jax.data.datasets import BatchSpec
+from sleepfm_jax.errors import ConfigError, DatasetError
 from sleepfm_jax.models.encoder import EncoderConfig
 from sleepfm_jax.objectives.contrastive import ContrastiveTask
 
@@ -32,10 +33,6 @@ AT_LEAST_ONE = (
     "save_every",
     "keep",
 )
-
-
-class ConfigError(ValueError):
-    """A configuration with unknown or missing keys, or values that cannot be."""
 
 
 def check_config(config: Mapping[str, Any]) -> None:

@@ -18,6 +18,7 @@ from sleepfm_jax import experiment, signals
 from sleepfm_jax.data import datasets
 from sleepfm_jax.data.clips import Record
 from sleepfm_jax.data.people import subject_hash
+from sleepfm_jax.errors import LeakError
 from sleepfm_jax.metrics import plain_features
 from sleepfm_jax.metrics.feature_sets import Examples
 from sleepfm_jax.metrics.linear_probe import fit_probe, grouped_cv_probe
@@ -101,10 +102,6 @@ def check_preprocessing(encoder: FrozenEncoder, records: datasets.Records) -> No
                 f"{records.folders[0]}: {key} is {given!r}, but the checkpoint was trained with "
                 f"{trained!r}: build the dataset again to match"
             )
-
-
-class LeakError(datasets.DatasetError):
-    """People to be scored are among those that the encoder was trained on."""
 
 
 def leaked_subjects(encoder: FrozenEncoder, scored: Iterable[datasets.Records]) -> set[str]:

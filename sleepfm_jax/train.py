@@ -18,12 +18,13 @@ from tqdm import tqdm
 
 from sleepfm_jax import experiment
 from sleepfm_jax.data import datasets
+from sleepfm_jax.errors import CheckpointError, TrainingStopped
 from sleepfm_jax.evaluators import retrieval as evaluator
 from sleepfm_jax.losses import contrastive
 from sleepfm_jax.report import page, run_folder
 from sleepfm_jax.training import optim, sharding
 from sleepfm_jax.training import state as train_state
-from sleepfm_jax.training.checkpoint import CheckpointError, Checkpoints
+from sleepfm_jax.training.checkpoint import Checkpoints
 from sleepfm_jax.training.metric_writer import MetricWriter
 
 FREE_TO_CHANGE = (
@@ -41,10 +42,6 @@ FREE_TO_CHANGE = (
     "prefetch",
 )
 """Keys that may differ from those of the run that is gone on with: none changes a number."""
-
-
-class TrainingStopped(RuntimeError):
-    """The run cannot go on: the reason is its message. What was saved stays."""
 
 
 def train(config: Mapping[str, Any], data_dir: str | Path, workdir: str | Path) -> dict[str, Any]:

@@ -19,11 +19,9 @@ from configs import common, pretrain_simulated
 from sleepfm_jax import experiment, train
 from sleepfm_jax import probe as probing
 from sleepfm_jax.data import datasets
-from sleepfm_jax.experiment import ConfigError
-from sleepfm_jax.train import TrainingStopped
+from sleepfm_jax.errors import CheckpointError, ConfigError, TrainingStopped
 from sleepfm_jax.training import checkpoint, optim, sharding
 from sleepfm_jax.training import state as train_state
-from sleepfm_jax.training.checkpoint import CheckpointError
 from sleepfm_jax.training.metric_writer import MetricWriter
 
 OPTIMISER = common.pretraining().optimiser.to_dict()

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import tensorflow_datasets as tfds
 
 from data_builders.engine import storage
-from data_builders.engine.builder import BuildError, Plan, RecordsBuilder
+from data_builders.engine.builder import Plan, RecordsBuilder
 from data_builders.engine.splits import by_subject
 from data_builders.engine.work_unit import Source
 from data_builders.families.twelve_lead import (
@@ -22,6 +22,7 @@ from data_builders.families.twelve_lead import (
     keep_middle,
     label_vector,
 )
+from sleepfm_jax.errors import BuildError
 from sleepfm_jax.recordings.formats.hdf5 import read_hdf5
 from sleepfm_jax.recordings.read import Recording
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from data_builders.edf_folder.recording_table import Row, check, split_named
 from data_builders.engine import storage
-from data_builders.engine.builder import BuildError
+from sleepfm_jax.errors import BuildError
 from sleepfm_jax.recordings.bids.tables import Table, parse_table
 
 DESCRIPTION = "dataset_description.json"

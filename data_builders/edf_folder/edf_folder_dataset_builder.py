@@ -15,9 +15,10 @@ import tensorflow_datasets as tfds
 from data_builders.edf_folder import bids, recording_table
 from data_builders.edf_folder.recording_table import Row
 from data_builders.engine import storage
-from data_builders.engine.builder import BuildError, Plan, RecordsBuilder
+from data_builders.engine.builder import Plan, RecordsBuilder
 from data_builders.engine.splits import FRACTIONS, by_subject
 from data_builders.engine.work_unit import Source
+from sleepfm_jax.errors import BuildError
 from sleepfm_jax.recordings.bids.events import add_events
 from sleepfm_jax.recordings.bids.tables import add_channel_table, read_channel_table
 from sleepfm_jax.recordings.read import Recording, read_recording

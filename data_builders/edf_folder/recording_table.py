@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from data_builders.engine import storage
-from data_builders.engine.builder import BuildError
 from data_builders.engine.splits import SPLITS, in_two_splits
+from sleepfm_jax.errors import BuildError
 
 COLUMNS = ("path", "subject", "split", "label", "hypnogram")
 _SPLIT_NAMES = {s: s for s in SPLITS} | {

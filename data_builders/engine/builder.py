@@ -41,11 +41,8 @@ from sleepfm_jax import signals
 from sleepfm_jax.data import people as subjects
 from sleepfm_jax.data import provenance
 from sleepfm_jax.data.clips import TASKS, ClipSpec, preprocessing
+from sleepfm_jax.errors import BuildError
 from sleepfm_jax.recordings.read import Recording
-
-
-class BuildError(ValueError):
-    """A build that cannot start or had nothing to show; the message says what to do."""
 
 
 @dataclasses.dataclass(frozen=True)

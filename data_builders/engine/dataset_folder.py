@@ -19,13 +19,10 @@ import tensorflow_datasets as tfds
 from data_builders.engine import storage
 from data_builders.engine.splits import SPLITS
 from data_builders.engine.work_unit import UnitResult
+from sleepfm_jax.errors import FolderInUse
 
 _NAMES = "names.json"  # of shards on their way: {final name: the unit's name}
 _LOCK = "lock"
-
-
-class FolderInUse(RuntimeError):
-    """Another build writes to the same folder."""
 
 
 def exists(final: storage.AnyPath) -> bool:

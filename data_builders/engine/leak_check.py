@@ -12,10 +12,7 @@ from data_builders.engine import storage
 from data_builders.engine.splits import in_two_splits
 from sleepfm_jax.data import clips as records
 from sleepfm_jax.data import people as subjects
-
-
-class LeakError(ValueError):
-    """A subject is in two splits, or where the records say that it is not."""
+from sleepfm_jax.errors import LeakError
 
 
 def check_dataset(folder: str | os.PathLike[str], *, every_record: bool = False) -> dict[str, int]:

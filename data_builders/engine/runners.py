@@ -24,12 +24,9 @@ from typing import Any
 from data_builders.engine import storage, work_unit
 from data_builders.engine.work_unit import UnitResult, WorkUnit
 from sleepfm_jax.data.memory import keep_freed_memory
+from sleepfm_jax.errors import RunnerError
 
 Runner = Callable[[Sequence[WorkUnit], storage.AnyPath], Iterator[UnitResult]]
-
-
-class RunnerError(RuntimeError):
-    """Units could not be run; finished shards are kept for the next try."""
 
 
 def in_this_process(units: Sequence[WorkUnit], directory: storage.AnyPath) -> Iterator[UnitResult]:

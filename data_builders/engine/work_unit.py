@@ -27,7 +27,8 @@ from data_builders.engine import record_features, storage
 from sleepfm_jax import signals
 from sleepfm_jax.data import clips as records
 from sleepfm_jax.data.clips import ClipSpec
-from sleepfm_jax.recordings.read import Recording, RecordingError
+from sleepfm_jax.errors import RecordingError
+from sleepfm_jax.recordings.read import Recording
 from sleepfm_jax.signals import dsp
 
 # Each record on its own, so that random access reads nothing else. Uncompressed: biosignals hardly

@@ -16,9 +16,10 @@ from typing import ClassVar
 import numpy as np
 
 from data_builders.engine import storage
-from data_builders.engine.builder import BuildError, Plan, RecordsBuilder
+from data_builders.engine.builder import Plan, RecordsBuilder
 from data_builders.engine.splits import by_subject
 from data_builders.engine.work_unit import Source
+from sleepfm_jax.errors import BuildError
 from sleepfm_jax.recordings.read import Recording, read_recording, score
 from sleepfm_jax.signals import STAGES, identify
 

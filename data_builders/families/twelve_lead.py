@@ -9,12 +9,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 from data_builders.engine import storage
-from data_builders.engine.builder import BuildError, Plan, RecordsBuilder
+from data_builders.engine.builder import Plan, RecordsBuilder
 from data_builders.engine.splits import by_subject
 from data_builders.engine.work_unit import Source
+from sleepfm_jax.errors import BuildError, RecordingError
 from sleepfm_jax.recordings.files import read_text
 from sleepfm_jax.recordings.labels.windows import middle
-from sleepfm_jax.recordings.read import Recording, RecordingError, read_recording
+from sleepfm_jax.recordings.read import Recording, read_recording
 
 LABELS = ("1dAVb", "RBBB", "LBBB", "SB", "AF", "ST")
 """CODE-15's: first-degree AV block, bundle branch blocks (complete ones), sinus bradycardia,

@@ -13,9 +13,10 @@ from pathlib import PurePosixPath
 from typing import Any, ClassVar
 
 from data_builders.engine import storage
-from data_builders.engine.builder import BuildError, Plan, RecordsBuilder
+from data_builders.engine.builder import Plan, RecordsBuilder
 from data_builders.engine.splits import by_subject
 from data_builders.engine.work_unit import Source
+from sleepfm_jax.errors import BuildError
 
 # Of the subjects: 10 % validation and 10 % test, or 10 % of the training subjects where the archive
 # has its own test set (arXiv 2605.02500).

@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
-from data_builders.engine.builder import BuildError, Plan, RecordsBuilder
+from data_builders.engine.builder import Plan, RecordsBuilder
 from data_builders.engine.work_unit import Source
 from data_builders.families.twelve_lead import SIGNALS, check_leads
+from sleepfm_jax.errors import BuildError
 from sleepfm_jax.recordings.read import Recording, read_recording
 
 CLASSES = ("NORM", "MI", "STTC", "CD", "HYP")

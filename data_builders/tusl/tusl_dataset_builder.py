@@ -11,9 +11,10 @@ import tensorflow_datasets as tfds
 
 from data_builders.engine.work_unit import Source
 from data_builders.families.wake_eeg import TUH_NAME, Found, WakeEegBuilder
+from sleepfm_jax.errors import RecordingError
 from sleepfm_jax.recordings.labels.intervals import LabelledInterval, read_intervals
 from sleepfm_jax.recordings.labels.windows import on_grid, one_hot
-from sleepfm_jax.recordings.read import Recording, RecordingError, read_recording
+from sleepfm_jax.recordings.read import Recording, read_recording
 
 CLASSES = ("normal", "complex_background", "seizure", "slowing")
 _LABELS = one_hot(CLASSES)

@@ -12,7 +12,8 @@ import tensorflow_datasets as tfds
 from data_builders.engine.work_unit import Source
 from data_builders.families import sleep_archive
 from data_builders.families.sleep_archive import ByName, SleepArchiveBuilder
-from sleepfm_jax.recordings.read import Recording, RecordingError
+from sleepfm_jax.errors import RecordingError
+from sleepfm_jax.recordings.read import Recording
 from sleepfm_jax.recordings.scorings.hypnogram import read_stages
 
 # Of the Gamma system and of the Twin system; a night was scored on one of them.

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from sleepfm_jax import signals
-from sleepfm_jax.recordings.read import Recording, RecordingError
+from sleepfm_jax.errors import RecordingError
+from sleepfm_jax.recordings.read import Recording
 from sleepfm_jax.recordings.recording import Channel, Window
 from sleepfm_jax.signals import dsp
 

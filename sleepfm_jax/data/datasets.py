@@ -22,13 +22,10 @@ from sleepfm_jax import signals
 from sleepfm_jax.data import people as subjects
 from sleepfm_jax.data import provenance
 from sleepfm_jax.data.clips import Record, decode
+from sleepfm_jax.errors import DatasetError
 
 MIN_VALID = 0.5
 """A patch with a smaller share of real samples is masked."""
-
-
-class DatasetError(ValueError):
-    """A dataset that cannot be opened, or does not fit what was asked of it."""
 
 
 @dataclasses.dataclass(frozen=True)

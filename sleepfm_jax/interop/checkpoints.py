@@ -18,11 +18,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from sleepfm_jax import experiment
-from sleepfm_jax.interop import ReferenceModel, WeightsError, to_torch
+from sleepfm_jax.errors import CheckpointError, WeightsError
+from sleepfm_jax.interop import ReferenceModel, to_torch
 from sleepfm_jax.probe import load_encoder
 from sleepfm_jax.training import optim
 from sleepfm_jax.training import state as train_state
-from sleepfm_jax.training.checkpoint import CheckpointError, Checkpoints, open_existing
+from sleepfm_jax.training.checkpoint import Checkpoints, open_existing
 
 ENCODERS = ("set_transformer", "set_transformer_pe")
 CARRIED = "carried.npz"

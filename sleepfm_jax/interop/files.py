@@ -16,7 +16,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from sleepfm_jax.interop.kinds import WeightsError
+from sleepfm_jax.errors import WeightsError
 
 PICKLES = (".pt", ".pth", ".ckpt", ".bin")
 SUFFIXES = (*PICKLES, ".safetensors")

@@ -13,16 +13,13 @@ from typing import Any
 import numpy as np
 from flax import nnx
 
+from sleepfm_jax.errors import WeightsError
 from sleepfm_jax.interop import names
 from sleepfm_jax.models.encoder import Encoder, EncoderConfig
 from sleepfm_jax.models.heads import LinearHead, ResBlocksHead
 from sleepfm_jax.models.recurrent import CoxLSTM, StagingLSTM
 
 PE = "positional_encoding.pe"
-
-
-class WeightsError(ValueError):
-    """Weights that do not fit the model: the message names each entry and what was expected."""
 
 
 class StateDict(dict):

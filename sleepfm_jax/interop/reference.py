@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from sleepfm_jax.errors import WeightsError
 from sleepfm_jax.interop import names
-from sleepfm_jax.interop.kinds import KINDS, PE, StateDict, WeightsError
+from sleepfm_jax.interop.kinds import KINDS, PE, StateDict
 from sleepfm_jax.models.positions import FREQUENCIES, sinusoids
 
 COUNTER = "num_batches_tracked"

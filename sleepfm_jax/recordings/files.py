@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from sleepfm_jax.errors import RecordingError
+
 # A header that claims more is damaged: its clock would have us allocate years of signal.
 MAX_DAYS = 31
 # Nothing measures people outside of these; a header that says otherwise is damaged.
@@ -15,18 +17,6 @@ MIN_SFREQ, MAX_SFREQ = 1e-2, 1e6  # the slowest that there are come once in 30 s
 MAX_GAP_SAMPLES = 2**27
 
 _MAX_TEXT_BYTES = 8_000_000  # a night scored by hand has some hundred kilobytes
-
-
-class RecordingError(ValueError):
-    """A file that is no readable recording; the message says which, why and what to do."""
-
-    def __init__(self, path: str | Path, cause: str):
-        super().__init__(f"{path}: {cause}")
-        self.path = str(path)
-        self.cause = cause
-
-    def __reduce__(self):  # an exception that crosses processes is made again from its arguments
-        return type(self), (self.path, self.cause)
 
 
 @dataclass

@@ -13,14 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sleepfm_jax.recordings.files import (
-    MAX_DAYS,
-    Annotation,
-    RecordingError,
-    read_head,
-    shift,
-    size_of,
-)
+from sleepfm_jax.errors import RecordingError
+from sleepfm_jax.recordings.files import MAX_DAYS, Annotation, read_head, shift, size_of
 from sleepfm_jax.recordings.formats.arrays import read_npz
 from sleepfm_jax.recordings.formats.brainvision_eeglab import read_brainvision, read_eeglab
 from sleepfm_jax.recordings.formats.edf_bytes import EdfFile, EdfSignal, open_edf

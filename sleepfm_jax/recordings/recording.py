@@ -11,13 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sleepfm_jax.recordings.files import (
-    MAX_GAP_SAMPLES,
-    MAX_SFREQ,
-    MIN_SFREQ,
-    Annotation,
-    RecordingError,
-)
+from sleepfm_jax.errors import RecordingError
+from sleepfm_jax.recordings.files import MAX_GAP_SAMPLES, MAX_SFREQ, MIN_SFREQ, Annotation
 from sleepfm_jax.signals import MODALITIES, OTHER, clean_label, identify
 
 # Microvolts in one unit. Some recorders write capitals only; nobody records megavolts, so MV is mV.

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sleepfm_jax.errors import SimulationError
 from sleepfm_jax.signals import SLEEP_EPOCH_SECONDS
 from sleepfm_jax.simulation.body import awake, cardiorespiratory, eeg
 from sleepfm_jax.simulation.body.noise import generator
@@ -44,10 +45,6 @@ _PSG, _WAKE, _ECG = (
 )  # first element of every random key, so that the data sets share nothing
 _EEG_KINDS = ("eeg", "eog_left", "eog_right")
 _UNITLESS_GAIN = {"V": 1e-3, "mV": 1.0, "uV": 300.0, "": 1.0, "cmH2O": 1.0}
-
-
-class SimulationError(ValueError):
-    """The request cannot be met; the message says what to change."""
 
 
 def simulate_subject(

@@ -8,9 +8,7 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
-
-class CheckpointError(ValueError):
-    """A folder that holds no checkpoint, or one that does not fit."""
+from sleepfm_jax.errors import CheckpointError
 
 
 class Checkpoints:

@@ -8,7 +8,8 @@ import pytest
 from sleepfm_jax import signals
 from sleepfm_jax.data import clips
 from sleepfm_jax.data.clips import ClipSpec
-from sleepfm_jax.recordings.read import Channel, Recording, RecordingError
+from sleepfm_jax.errors import RecordingError
+from sleepfm_jax.recordings.read import Channel, Recording
 
 
 def make_recording(samples: dict[str, np.ndarray], sfreq: float = 128.0, stages=None) -> Recording:

@@ -13,7 +13,8 @@ import pytest
 
 from data_builders.simulated_psg.simulated_psg_dataset_builder import Builder
 from sleepfm_jax.data import clips, datasets
-from sleepfm_jax.data.datasets import BatchSpec, DatasetError, collate
+from sleepfm_jax.data.datasets import BatchSpec, collate
+from sleepfm_jax.errors import DatasetError
 
 T, P = 40, 10
 SPEC = BatchSpec((("bas", 3), ("ecg", 1)), patch_samples=P, clip_samples=T)

@@ -11,7 +11,8 @@ from data_builders.simulated_psg.simulated_psg_dataset_builder import Builder
 from sleepfm_jax import probe as probing
 from sleepfm_jax.data import datasets
 from sleepfm_jax.data.people import read_manifest
-from sleepfm_jax.probe import FrozenEncoder, LeakError, Probe
+from sleepfm_jax.errors import LeakError
+from sleepfm_jax.probe import FrozenEncoder, Probe
 from sleepfm_jax.simulation.cohorts import write_psg_cohort
 
 

@@ -18,8 +18,8 @@ import tensorflow_datasets as tfds
 from data_builders.edf_folder import bids
 from data_builders.edf_folder.edf_folder_dataset_builder import SUFFIXES, Builder
 from data_builders.engine import report as build_report
-from data_builders.engine.builder import BuildError
 from sleepfm_jax.data import clips as records
+from sleepfm_jax.errors import BuildError
 from tests.helpers.mne_files import write_brainvision, write_eeglab
 
 SFREQ, SECONDS = 64, 70

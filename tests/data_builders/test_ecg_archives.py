@@ -13,11 +13,10 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from data_builders.engine.builder import BuildError
 from data_builders.families import twelve_lead
 from sleepfm_jax.data import datasets
+from sleepfm_jax.errors import BuildError, RecordingError
 from sleepfm_jax.metrics.plain_features import heart_rate_statistics
-from sleepfm_jax.recordings.read import RecordingError
 from sleepfm_jax.simulation.archives.wake import FAULTS, write_archive
 from tests.helpers.archives import (
     Built,

@@ -16,9 +16,9 @@ from data_builders.edf_folder.edf_folder_dataset_builder import Builder
 from data_builders.engine import builder as engine
 from data_builders.engine import record_features, work_unit
 from data_builders.engine import report as build_report
-from data_builders.engine.builder import BuildError
 from data_builders.engine.splits import by_subject, in_two_splits
 from sleepfm_jax.data import clips
+from sleepfm_jax.errors import BuildError
 
 SMALL = {"sfreq": 64, "clip_seconds": 30}
 

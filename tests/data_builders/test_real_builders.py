@@ -14,9 +14,9 @@ import tensorflow_datasets as tfds
 from data_builders.edf_folder.edf_folder_dataset_builder import Builder as EdfFolder
 from data_builders.eegmat.eegmat_dataset_builder import Builder as Eegmat
 from data_builders.engine import report as build_report
-from data_builders.engine.builder import BuildError
 from data_builders.ptbxl.ptbxl_dataset_builder import Builder as Ptbxl
 from sleepfm_jax.data import clips as records
+from sleepfm_jax.errors import BuildError
 
 pytestmark = pytest.mark.real
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from data_builders.edf_folder.edf_folder_dataset_builder import Builder
-from data_builders.engine.builder import BuildError
 from launch import build as launch_build
 from sleepfm_jax import probe
 from sleepfm_jax.data import clips, datasets
+from sleepfm_jax.errors import BuildError
 from sleepfm_jax.signals import dsp
 
 SETTINGS = {"sfreq": 64, "clip_seconds": 30}

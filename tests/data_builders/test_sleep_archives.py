@@ -19,9 +19,9 @@ import edfio
 import numpy as np
 import pytest
 
-from data_builders.engine.builder import BuildError
 from data_builders.families import sleep_archive
 from sleepfm_jax.data import datasets
+from sleepfm_jax.errors import BuildError, SimulationError
 from sleepfm_jax.recordings.read import Channel, Recording
 from sleepfm_jax.signals import STAGES, electrode_positions, identify
 from sleepfm_jax.simulation.archives import faults as synthetic_faults
@@ -29,7 +29,6 @@ from sleepfm_jax.simulation.archives import sleep
 from sleepfm_jax.simulation.archives.layouts import ARCHIVES, DIALECTS
 from sleepfm_jax.simulation.archives.montages import draw_archive_montage
 from sleepfm_jax.simulation.archives.sleep import write_archive
-from sleepfm_jax.simulation.cohorts import SimulationError
 from tests.helpers.archives import build as build_archive
 from tests.helpers.archives import builder_of
 

@@ -12,12 +12,11 @@ import shutil
 import numpy as np
 import pytest
 
-from data_builders.engine.builder import BuildError
 from sleepfm_jax.data import datasets
+from sleepfm_jax.errors import BuildError, SimulationError
 from sleepfm_jax.metrics.plain_features import heart_rate_statistics
 from sleepfm_jax.recordings.labels.intervals import read_intervals
 from sleepfm_jax.simulation.archives.wake import FAULTS, write_archive
-from sleepfm_jax.simulation.cohorts import SimulationError
 from tests.helpers.archives import (
     Built,
     band_power,

@@ -9,8 +9,8 @@ from absl.testing import flagsaver
 
 from launch import convert
 from sleepfm_jax import probe
-from sleepfm_jax.interop import KINDS, WeightsError, checkpoints, files, from_torch
-from sleepfm_jax.training.checkpoint import CheckpointError
+from sleepfm_jax.errors import CheckpointError, WeightsError
+from sleepfm_jax.interop import KINDS, checkpoints, files, from_torch
 from tests.interop.test_from_torch import HEADS, options, weights
 
 

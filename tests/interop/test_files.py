@@ -7,7 +7,7 @@ import os
 import numpy as np
 import pytest
 
-from sleepfm_jax.interop import WeightsError
+from sleepfm_jax.errors import WeightsError
 from sleepfm_jax.interop.files import read_weights, write_weights
 
 SD = {

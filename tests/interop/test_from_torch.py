@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from sleepfm_jax.interop import KINDS, WeightsError, from_torch, to_torch
+from sleepfm_jax.errors import WeightsError
+from sleepfm_jax.interop import KINDS, from_torch, to_torch
 from sleepfm_jax.models.encoder import Encoder, EncoderConfig
 from sleepfm_jax.models.heads import LinearHead, ResBlocksHead
 from sleepfm_jax.models.recurrent import CoxLSTM, StagingLSTM

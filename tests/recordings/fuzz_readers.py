@@ -26,7 +26,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # when run as a pr
 
 import numpy as np
 
-from sleepfm_jax.recordings.read import Recording, RecordingError, read_recording
+from sleepfm_jax.errors import RecordingError
+from sleepfm_jax.recordings.read import Recording, read_recording
 from sleepfm_jax.recordings.scorings.hypnogram import num_sleep_epochs, read_stages
 from tests.helpers import broken_files
 

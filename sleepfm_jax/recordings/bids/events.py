@@ -12,8 +12,9 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from sleepfm_jax.errors import RecordingError
 from sleepfm_jax.recordings.bids.tables import Table, read_table
-from sleepfm_jax.recordings.files import Annotation, RecordingError, read_text
+from sleepfm_jax.recordings.files import Annotation, read_text
 from sleepfm_jax.recordings.recording import Recording
 from sleepfm_jax.recordings.scorings.hypnogram import lay
 from sleepfm_jax.recordings.scorings.plain_text import stage_codes

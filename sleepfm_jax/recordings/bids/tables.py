@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sleepfm_jax.recordings.files import RecordingError, read_text
+from sleepfm_jax.errors import RecordingError
+from sleepfm_jax.recordings.files import read_text
 from sleepfm_jax.recordings.recording import FileChannel, Recording
 from sleepfm_jax.signals import OTHER, clean_label, identify
 

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sleepfm_jax.recordings.files import MAX_DAYS, RecordingError, read_head, size_of
+from sleepfm_jax.errors import RecordingError
+from sleepfm_jax.recordings.files import MAX_DAYS, read_head, size_of
 from sleepfm_jax.recordings.recording import (
     Recording,
     Trace,

@@ -17,14 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from sleepfm_jax.recordings.files import (
-    MAX_DAYS,
-    Annotation,
-    RecordingError,
-    read_head,
-    read_text,
-    size_of,
-)
+from sleepfm_jax.errors import RecordingError
+from sleepfm_jax.recordings.files import MAX_DAYS, Annotation, read_head, read_text, size_of
 from sleepfm_jax.recordings.recording import (
     Channel,
     FileChannel,

@@ -18,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sleepfm_jax.recordings.files import MAX_DAYS, Annotation, RecordingError, size_of
+from sleepfm_jax.errors import RecordingError
+from sleepfm_jax.recordings.files import MAX_DAYS, Annotation, size_of
 
 _MAX_SIGNALS = 4096
 _MAPPED = 64 * 2**20  # bytes of a file in memory at a time

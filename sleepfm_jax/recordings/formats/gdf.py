@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sleepfm_jax.recordings.files import MAX_DAYS, Annotation, RecordingError, read_head, size_of
+from sleepfm_jax.errors import RecordingError
+from sleepfm_jax.recordings.files import MAX_DAYS, Annotation, read_head, size_of
 from sleepfm_jax.recordings.formats.edf_bytes import decode
 from sleepfm_jax.recordings.recording import (
     Channel,

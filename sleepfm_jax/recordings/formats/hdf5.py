@@ -20,7 +20,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from sleepfm_jax.recordings.files import MAX_DAYS, Annotation, RecordingError, size_of
+from sleepfm_jax.errors import RecordingError
+from sleepfm_jax.recordings.files import MAX_DAYS, Annotation, size_of
 from sleepfm_jax.recordings.recording import (
     Channel,
     Recording,

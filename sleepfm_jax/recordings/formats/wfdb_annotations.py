@@ -10,7 +10,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from sleepfm_jax.recordings.files import MAX_DAYS, Annotation, RecordingError, read_head
+from sleepfm_jax.errors import RecordingError
+from sleepfm_jax.recordings.files import MAX_DAYS, Annotation, read_head
 from sleepfm_jax.recordings.scorings.scoring import Scoring, until_next
 from sleepfm_jax.signals import SLEEP_EPOCH_SECONDS, UNSCORED, parse_stage
 

@@ -20,7 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from sleepfm_jax.recordings.files import MAX_DAYS, RecordingError, read_head, size_of
+from sleepfm_jax.errors import RecordingError
+from sleepfm_jax.recordings.files import MAX_DAYS, read_head, size_of
 from sleepfm_jax.recordings.formats.wfdb_annotations import events_of, read_wfdb_annotations
 from sleepfm_jax.recordings.recording import (
     Channel,

@@ -11,7 +11,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from sleepfm_jax.recordings.files import RecordingError, read_text
+from sleepfm_jax.errors import RecordingError
+from sleepfm_jax.recordings.files import read_text
 from sleepfm_jax.recordings.scorings.scoring import seconds
 
 # The channels of a `.rec` file are numbers into this montage (TCP, averaged reference).

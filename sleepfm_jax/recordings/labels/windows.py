@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from sleepfm_jax.recordings.files import RecordingError
+from sleepfm_jax.errors import RecordingError
 from sleepfm_jax.recordings.labels.intervals import LabelledInterval
 from sleepfm_jax.recordings.recording import Recording, Window
 

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sleepfm_jax.recordings.files import MAX_DAYS, Annotation, RecordingError, read_head, read_text
+from sleepfm_jax.errors import RecordingError
+from sleepfm_jax.recordings.files import MAX_DAYS, Annotation, read_head, read_text
 from sleepfm_jax.recordings.formats.edf_bytes import open_edf
 from sleepfm_jax.recordings.formats.wfdb_annotations import wfdb_scoring
 from sleepfm_jax.recordings.scorings import noxturnal, plain_text, wsc, xml_files

@@ -13,7 +13,8 @@ from collections import Counter
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from sleepfm_jax.recordings.files import MAX_DAYS, Annotation, RecordingError
+from sleepfm_jax.errors import RecordingError
+from sleepfm_jax.recordings.files import MAX_DAYS, Annotation
 from sleepfm_jax.recordings.scorings.scoring import Scoring
 from sleepfm_jax.signals import parse_stage
 

@@ -6,7 +6,8 @@ import csv
 import re
 from pathlib import Path
 
-from sleepfm_jax.recordings.files import Annotation, RecordingError
+from sleepfm_jax.errors import RecordingError
+from sleepfm_jax.recordings.files import Annotation
 from sleepfm_jax.recordings.scorings.scoring import (
     STAGE_NUMBERS,
     Scoring,

@@ -10,7 +10,8 @@ import re
 from datetime import datetime, time
 from pathlib import Path
 
-from sleepfm_jax.recordings.files import Annotation, RecordingError, read_text
+from sleepfm_jax.errors import RecordingError
+from sleepfm_jax.recordings.files import Annotation, read_text
 from sleepfm_jax.recordings.scorings.scoring import STAGE_NUMBERS, Scoring, until_next
 from sleepfm_jax.signals import SLEEP_EPOCH_SECONDS, UNSCORED, parse_stage
 

@@ -7,7 +7,8 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from sleepfm_jax.recordings.files import Annotation, RecordingError, size_of
+from sleepfm_jax.errors import RecordingError
+from sleepfm_jax.recordings.files import Annotation, size_of
 from sleepfm_jax.recordings.scorings.plain_text import stage_codes
 from sleepfm_jax.recordings.scorings.scoring import Scoring, Span
 from sleepfm_jax.signals import SLEEP_EPOCH_SECONDS

@@ -13,7 +13,8 @@ from xml.etree.ElementTree import Element, ParseError
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
-from sleepfm_jax.recordings.files import Annotation, RecordingError
+from sleepfm_jax.errors import RecordingError
+from sleepfm_jax.recordings.files import Annotation
 from sleepfm_jax.recordings.scorings.scoring import (
     STAGE_NUMBERS,
     Scoring,

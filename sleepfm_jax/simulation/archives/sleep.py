@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sleepfm_jax.errors import SimulationError
 from sleepfm_jax.signals import SLEEP_EPOCH_SECONDS
 from sleepfm_jax.simulation import cohorts
 from sleepfm_jax.simulation.archives import faults as synthetic_faults
@@ -42,7 +43,6 @@ from sleepfm_jax.simulation.body.noise import STATE_SFREQ, generator
 from sleepfm_jax.simulation.body.physiology import Night, cut, simulate_night
 from sleepfm_jax.simulation.body.sleep import EPOCHS_PER_HOUR, simulate_hypnogram
 from sleepfm_jax.simulation.body.traits import SubjectTraits, draw_subject
-from sleepfm_jax.simulation.cohorts import SimulationError
 from sleepfm_jax.simulation.edf_writer import Trace, trace, write_edf
 from sleepfm_jax.simulation.montage import ChannelPlan
 

@@ -23,12 +23,13 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from sleepfm_jax.errors import SimulationError
 from sleepfm_jax.simulation.archives import wake_ecg, wake_eeg
 from sleepfm_jax.simulation.archives.faults import Damage
 from sleepfm_jax.simulation.archives.wake_eeg import Written
 from sleepfm_jax.simulation.archives.wake_files import first_label
 from sleepfm_jax.simulation.body import noise as sn
-from sleepfm_jax.simulation.cohorts import VERSION, SimulationError
+from sleepfm_jax.simulation.cohorts import VERSION
 
 ARCHIVES = wake_eeg.ARCHIVES | wake_ecg.ARCHIVES
 FAULTS = wake_eeg.FAULTS | wake_ecg.FAULTS

@@ -11,8 +11,9 @@ import psutil
 import pytest
 
 from data_builders.engine import report, work_unit
-from data_builders.engine.runners import Beam, Processes, RunnerError
+from data_builders.engine.runners import Beam, Processes
 from sleepfm_jax.data.clips import ClipSpec
+from sleepfm_jax.errors import RunnerError
 from tests.helpers.builders import LIVES, SMALL, Deadly, Slow, build, hashes
 
 

@@ -8,12 +8,13 @@ import pytest
 import tensorflow_datasets as tfds
 
 from data_builders.engine import report as build_report
-from data_builders.engine.builder import BuildError, Plan
-from data_builders.engine.leak_check import LeakError, check_dataset
+from data_builders.engine.builder import Plan
+from data_builders.engine.leak_check import check_dataset
 from data_builders.engine.work_unit import Source
 from sleepfm_jax.data import datasets
 from sleepfm_jax.data import people as subjects
 from sleepfm_jax.data.people import subject_hash
+from sleepfm_jax.errors import BuildError, LeakError
 from tests.helpers.builders import SMALL, EdfFolder, build
 
 

@@ -13,7 +13,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from data_builders.engine import dataset_folder, leak_check, storage
 from data_builders.engine import report as build_report
-from data_builders.engine.builder import BuildError
+from sleepfm_jax.errors import BuildError
 from tests.helpers.builders import EdfFolder, build, hashes
 from tests.helpers.mne_files import write_brainvision
 

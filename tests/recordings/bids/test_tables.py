@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sleepfm_jax.errors import RecordingError
 from sleepfm_jax.recordings.bids.events import add_events, read_events, read_levels
 from sleepfm_jax.recordings.bids.tables import (
     add_channel_table,
@@ -15,7 +16,7 @@ from sleepfm_jax.recordings.bids.tables import (
     read_channel_table,
     read_table,
 )
-from sleepfm_jax.recordings.read import Annotation, RecordingError
+from sleepfm_jax.recordings.read import Annotation
 from sleepfm_jax.recordings.recording import Channel, Recording
 
 

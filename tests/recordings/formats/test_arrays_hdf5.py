@@ -10,9 +10,10 @@ import h5py
 import numpy as np
 import pytest
 
+from sleepfm_jax.errors import RecordingError
 from sleepfm_jax.recordings.formats.arrays import read_npz, read_text_signal
 from sleepfm_jax.recordings.formats.hdf5 import CODE15_LEADS, code15_exams, read_hdf5
-from sleepfm_jax.recordings.read import RecordingError, read_recording
+from sleepfm_jax.recordings.read import read_recording
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sleepfm_jax.errors import RecordingError
 from sleepfm_jax.recordings.formats import brainvision_eeglab
-from sleepfm_jax.recordings.read import RecordingError, read_recording
+from sleepfm_jax.recordings.read import read_recording
 from sleepfm_jax.recordings.recording import FileChannel
 from tests.helpers.mne_files import write_brainvision, write_eeglab
 

@@ -9,7 +9,8 @@ import edfio
 import numpy as np
 import pytest
 
-from sleepfm_jax.recordings.read import RecordingError, read_edf
+from sleepfm_jax.errors import RecordingError
+from sleepfm_jax.recordings.read import read_edf
 
 RECORDS = 8  # seconds in the synthetic files
 

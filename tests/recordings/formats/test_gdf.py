@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sleepfm_jax.errors import RecordingError
 from sleepfm_jax.recordings.formats.gdf import read_gdf
-from sleepfm_jax.recordings.read import RecordingError, read_recording
+from sleepfm_jax.recordings.read import read_recording
 
 RECORDS = 6  # of one second
 TYPES = {1: "<i1", 3: "<i2", 4: "<u2", 5: "<i4", 16: "<f4", 17: "<f8"}

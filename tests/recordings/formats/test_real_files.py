@@ -14,10 +14,11 @@ import openpyxl
 import pyedflib
 import pytest
 
+from sleepfm_jax.errors import RecordingError
 from sleepfm_jax.recordings.formats.arrays import read_text_signal
 from sleepfm_jax.recordings.formats.edf_bytes import open_edf
 from sleepfm_jax.recordings.formats.wfdb_annotations import read_wfdb_annotations
-from sleepfm_jax.recordings.read import Recording, RecordingError, read_recording
+from sleepfm_jax.recordings.read import Recording, read_recording
 from sleepfm_jax.recordings.scorings.hypnogram import read_stages
 from tests.helpers.painting import painted
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sleepfm_jax.errors import RecordingError
 from sleepfm_jax.recordings.formats.wfdb_annotations import read_wfdb_annotations
 from sleepfm_jax.recordings.formats.wfdb_records import read_wfdb
-from sleepfm_jax.recordings.read import RecordingError, read_recording
+from sleepfm_jax.recordings.read import read_recording
 from sleepfm_jax.recordings.scorings.hypnogram import read_stages
 from tests.helpers import broken_files
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from sleepfm_jax.errors import RecordingError
 from sleepfm_jax.recordings.labels.intervals import (
     TCP_MONTAGE,
     LabelledInterval,
     read_chb_summary,
     read_intervals,
 )
-from sleepfm_jax.recordings.read import RecordingError
 from sleepfm_jax.signals import identify
 
 SUMMARY = """Data Sampling Rate: 256 Hz

@@ -9,7 +9,7 @@ import pytest
 
 from sleepfm_jax.data import clips
 from sleepfm_jax.data.clips import ClipSpec
-from sleepfm_jax.recordings.files import RecordingError
+from sleepfm_jax.errors import RecordingError
 from sleepfm_jax.recordings.labels.intervals import LabelledInterval
 from sleepfm_jax.recordings.labels.windows import around, middle, on_grid, one_hot, whole_clips
 from sleepfm_jax.recordings.recording import Channel, Recording, Window

@@ -9,7 +9,8 @@ import edfio
 import numpy as np
 import pytest
 
-from sleepfm_jax.recordings.read import RecordingError, read_hypnogram
+from sleepfm_jax.errors import RecordingError
+from sleepfm_jax.recordings.read import read_hypnogram
 from sleepfm_jax.recordings.scorings.hypnogram import read_stages, stages_from_spans
 
 START = datetime.datetime(2020, 5, 6, 23, 0, 0)

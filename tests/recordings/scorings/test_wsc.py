@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sleepfm_jax.recordings.read import RecordingError
+from sleepfm_jax.errors import RecordingError
 from sleepfm_jax.recordings.scorings.hypnogram import Hypnogram, read_stages
 from tests.helpers.painting import bouts, night, painted
 

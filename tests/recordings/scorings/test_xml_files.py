@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from sleepfm_jax.recordings.read import RecordingError
+from sleepfm_jax.errors import RecordingError
 from sleepfm_jax.recordings.scorings.hypnogram import Hypnogram, read_stages
 from tests.helpers.broken_files import nsrr_xml, profusion_xml, rml
 from tests.helpers.painting import bouts, night, painted
