@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import collections
-import dataclasses
 import functools
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from absl import logging
 from tqdm import tqdm
 
-from sleepfm_jax import experiment, signals
-from sleepfm_jax.data import datasets
-from sleepfm_jax.data.clips import Record
-from sleepfm_jax.data.people import subject_hash
-from sleepfm_jax.errors import LeakError
+from sleepfm_jax import experiment, pretrained, signals
+from sleepfm_jax.data import datasets, people
+from sleepfm_jax.data.record import Record
+from sleepfm_jax.errors import DatasetError
 from sleepfm_jax.metrics import plain_features
 from sleepfm_jax.metrics.feature_sets import Examples
 from sleepfm_jax.metrics.linear_probe import fit_probe, grouped_cv_probe
-from sleepfm_jax.training import optim
-from sleepfm_jax.training import state as train_state
-from sleepfm_jax.training.checkpoint import open_existing
+from sleepfm_jax.pretrained import Pretrained
 
 RESULT_NAMES = {"simulated_wake_eeg": "wake_eeg", "simulated_ecg": "ecg"}
 """Name of a probe in results.json where it is not the dataset's; staging is always "staging"."""
@@ -33,111 +28,6 @@ BATCH_SIZE = 32
 
 MIN_VALID = 0.5
 """A clip or sleep_epoch with a smaller share of valid patches is no example."""
-
-
-@dataclasses.dataclass(frozen=True)
-class FrozenEncoder:
-    """A contrastive task with parameters that nothing changes any more.
-
-    Attributes:
-      task, params, batch_stats: as in training; always used in evaluation mode.
-      preprocessing: metadata of the records that it was trained on.
-      config: of the run.
-      subjects: pseudonyms of the people that it was trained on; None when it does not say.
-    """
-
-    task: Any
-    params: Any
-    batch_stats: Any
-    preprocessing: Mapping[str, Any]
-    config: Mapping[str, Any]
-    subjects: frozenset[str] | None = None
-
-    def randomised(self, seed: int) -> FrozenEncoder:
-        """The same architecture before training: the baseline that says what training added."""
-        params, batch_stats = jax.jit(self.task.init)(jax.random.key(seed))
-        return dataclasses.replace(self, params=params, batch_stats=batch_stats)
-
-
-def load_encoder(folder: str | Path, step: int | None = None) -> FrozenEncoder:
-    """The encoder of a run of launch.pretrain.
-
-    Args:
-      folder: the run's workdir or its checkpoints folder.
-      step: which checkpoint; None: the newest.
-
-    Raises:
-      CheckpointError: the folder is none, or has no such step.
-      ConfigError: the run was made by a version with other keys.
-    """
-    checkpoints = open_existing(folder)
-    step = checkpoints.latest() if step is None else step
-    about = checkpoints.about(step)
-    config = about["config"]
-    experiment.check_config(config)  # of another version of this package, perhaps
-    task = experiment.make_task(config)
-    tx = optim.optimiser(config["optimiser"], config["steps"])
-    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    like = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here),
-        jax.eval_shape(lambda: train_state.create(task, tx, config["seed"])),
-    )
-    state, _ = checkpoints.restore(step, like)
-    checkpoints.close()
-    subjects = frozenset(about["subjects"]) if "subjects" in about else None
-    preprocessing = about["preprocessing"]
-    return FrozenEncoder(task, state.params, state.batch_stats, preprocessing, config, subjects)
-
-
-def check_preprocessing(encoder: FrozenEncoder, records: datasets.Records) -> None:
-    """Records must have been made the way the encoder's were; clips may be shorter or longer.
-
-    Raises:
-      DatasetError: names what differs, with both values.
-    """
-    for key in ("sfreq", "preprocessing"):
-        trained, given = encoder.preprocessing[key], records.metadata[key]
-        if trained != given:
-            raise datasets.DatasetError(
-                f"{records.folders[0]}: {key} is {given!r}, but the checkpoint was trained with "
-                f"{trained!r}: build the dataset again to match"
-            )
-
-
-def leaked_subjects(encoder: FrozenEncoder, scored: Iterable[datasets.Records]) -> set[str]:
-    """Pseudonyms of the people in `scored` that the encoder was trained on."""
-    if encoder.subjects is None:
-        logging.warning("the checkpoint does not say whom it was trained on: leaks are not seen")
-        return set()
-    return encoder.subjects & {s for records in scored for s in records.subjects()}
-
-
-def embed(
-    encoder: FrozenEncoder, records: datasets.Records, *, batch_size: int = 32
-) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-    """Embeddings of every record, in order.
-
-    Yields:
-      index of the record, and clip [M, D], tokens [M, S, D], presence bool [M], token_mask
-      bool [M, S].
-    """
-    spec = experiment.make_spec(encoder.config, records.clip_samples)
-    for batch in datasets.evaluation_batches(records, spec, batch_size=batch_size):
-        for row, out in enumerate(_embed_batch(encoder, batch)):
-            if batch["index"][row] >= 0:
-                yield int(batch["index"][row]), out
-
-
-def _embed_batch(encoder: FrozenEncoder, batch) -> list[dict[str, np.ndarray]]:
-    """Embeddings of each row of a batch."""
-    out = jax.device_get(_forward(encoder.task)(encoder.params, encoder.batch_stats, batch))
-    return [{k: v[:, row] for k, v in out.items()} for row in range(len(batch["mask"]))]
-
-
-@functools.cache
-def _forward(task):
-    """Compiled once for all parameters and splits; a task is a hashable description."""
-    return jax.jit(task.embed)
 
 
 class Probe:
@@ -168,20 +58,20 @@ class Probe:
         splits = ("train",) if self.by_cross_validation else ("train", "validation", "test")
         self.records = {split: datasets.Records([folder], split) for split in splits}
         self.scored = splits if self.by_cross_validation else splits[1:]
-        self.cohort = datasets.people(folder)["cohort"]
+        self.people = people.read(folder)
         metadata = self.records["train"].metadata
-        self.task, self.classes = metadata["task"], list(metadata["classes"])
-        if self.task == "none":
-            raise datasets.DatasetError(
+        self.label_kind, self.classes = metadata["label_kind"], list(metadata["classes"])
+        if self.label_kind == "none":
+            raise DatasetError(
                 f"{folder}: no stages and no labels to probe: give hypnograms, or a table with a "
                 "label column, when building it"
             )
-        if self.task == "staging":
+        if self.label_kind == "staging":
             self.classes = list(signals.STAGES)
-        self.name = "staging" if self.task == "staging" else RESULT_NAMES.get(dataset, dataset)
+        self.name = "staging" if self.label_kind == "staging" else RESULT_NAMES.get(dataset, dataset)
         self.clip_seconds = float(metadata["clip_seconds"])
 
-    def gather(self, encoders: Mapping[str, FrozenEncoder]) -> dict[str, dict[str, Examples]]:
+    def gather(self, encoders: Mapping[str, Pretrained]) -> dict[str, dict[str, Examples]]:
         """Features of every labelled example, each record read once.
 
         An encoder's are, for each modality, the clip's vector and the mean of its tokens (staging:
@@ -197,7 +87,7 @@ class Probe:
           DatasetError: no labelled example in a split, or another preprocessing.
         """
         for encoder in encoders.values():
-            check_preprocessing(encoder, self.records["train"])
+            encoder.check_made_alike(self.records["train"].metadata, self.records["train"].name)
         leaked = self._leaked(encoders.values())
         found: dict[str, dict[str, Examples]] = {name: {} for name in (*encoders, "features")}
         for split, records in self.records.items():
@@ -210,7 +100,8 @@ class Probe:
                 mininterval=1.0,
             ):
                 labels = self._labels(record)
-                known = split in self.scored and subject_hash(self.cohort, record.subject) in leaked
+                pseudonym = self.people.pseudonym(record.subject)
+                known = split in self.scored and pseudonym in leaked
                 if known or not labels:
                     continue
                 rows = {name: self._rows(out) for name, out in outs.items()}
@@ -224,7 +115,7 @@ class Probe:
                     for name in found:
                         x[name].append(rows[name][place])
             if not y:
-                raise datasets.DatasetError(
+                raise DatasetError(
                     f"{records.folders[0]}: no labelled example in split {split!r}"
                 )
             if left_out:
@@ -233,53 +124,55 @@ class Probe:
                 found[name][split] = Examples(np.stack(x[name]), np.array(y), np.array(subjects))
         return found
 
-    def _leaked(self, encoders: Iterable[FrozenEncoder]) -> set[str]:
+    def _leaked(self, encoders: Iterable[Pretrained]) -> set[str]:
         """People to be left out: those of the scored splits that an encoder was trained on."""
-        scored = [self.records[split] for split in self.scored]
-        leaked = set().union(*(leaked_subjects(encoder, scored) for encoder in encoders))
-        if not leaked:
-            return leaked
-        count = len(set().union(*(records.subjects() for records in scored)))
-        some = ", ".join(sorted(leaked)[:5]) + (", …" if len(leaked) > 5 else "")
-        message = (
-            f"{scored[0].folders[0]}: {len(leaked)} of the {count} subjects to be scored "
-            f"({' and '.join(self.scored)}) were in the checkpoint's pretraining: {some}"
-        )
+        trained: set[str] = set()
+        for encoder in encoders:
+            if encoder.people is None:
+                logging.warning(people.NOT_TOLD)
+            trained |= encoder.people or set()
+        scored = {split: self.records[split].subjects() for split in self.scored}
+        what = "the checkpoint's pretraining"
         if not self.exclude_pretrained:
-            raise LeakError(
-                f"{message}; their figures would be optimistic (--exclude_pretrained leaves them "
-                "out)"
-            )
-        logging.warning("%s; they are left out", message)
-        return leaked
+            advice = "--exclude_pretrained leaves them out"
+            people.refuse_leak(trained, scored, what_trained=what, advice=advice)
+        found = people.leaked(trained, scored)
+        if found:
+            words = people.describe_leak(found, scored, what_trained=what)
+            logging.warning("%s; they are left out", words)
+        return set(found)
 
-    def _embedded(self, encoders: Mapping[str, FrozenEncoder], records: datasets.Records):
+    def _embedded(
+        self, encoders: Mapping[str, Pretrained], records: datasets.Records
+    ) -> Iterator[tuple[Record, dict[str, Mapping[str, np.ndarray]]]]:
         """(record, {name: embeddings}) of each record."""
-        encoders = {name: self._with_slots(encoder) for name, encoder in encoders.items()}
-        task = next(iter(encoders.values())).task
-        spec = datasets.BatchSpec(task.slots, task.encoder.patch_samples, records.clip_samples)
-        for first in range(0, len(records), BATCH_SIZE):
-            chunk = [records[i] for i in range(first, min(first + BATCH_SIZE, len(records)))]
-            # One shape for all: the last batch is filled up, and the filling not looked at.
-            batch = datasets.collate(chunk + chunk[-1:] * (BATCH_SIZE - len(chunk)), spec)
-            outs = {name: _embed_batch(encoder, batch) for name, encoder in encoders.items()}
-            for row, record in enumerate(chunk):
-                yield record, {name: out[row] for name, out in outs.items()}
+        streams = {}
+        for name, encoder in encoders.items():
+            encoder = self._with_slots(encoder)
+            examples = experiment.make_examples(records, encoder.model.layout)
+            streams[name] = encoder.embed(examples, batch_size=BATCH_SIZE)
+        for i in range(len(records)):
+            yield records[i], {name: next(rows)[1] for name, rows in streams.items()}
 
     def score(self, examples: Mapping[str, Examples], *, impute: bool, seed: int) -> dict[str, Any]:
         """The probe's figures; see `evaluators.linear_probe`."""
-        task = "multilabel" if self.task == "multilabel" else "classification"
+        task = "multilabel" if self.label_kind == "multilabel" else "classification"
         options = {"task": task, "classes": self.classes, "impute": impute, "seed": seed}
         if self.by_cross_validation:
             return grouped_cv_probe(*examples["train"], **options)
+        people.refuse_shared(
+            ((str(s), split) for split, part in examples.items() for s in part.subjects),
+            where=self.records["train"].folders[0],
+            advice="Build it again",
+        )
         return fit_probe(examples["train"], examples["validation"], examples["test"], **options)
 
-    def _with_slots(self, encoder: FrozenEncoder) -> FrozenEncoder:
+    def _with_slots(self, encoder: Pretrained) -> Pretrained:
         """The encoder with a slot for every channel of the dataset, unless as trained is asked."""
         if self.channels == "trained":
             return encoder
-        slots = tuple((name, self._most.get(name, 0) or 1) for name, _ in encoder.task.slots)
-        return dataclasses.replace(encoder, task=dataclasses.replace(encoder.task, slots=slots))
+        names = encoder.model.layout.modalities
+        return encoder.with_slots(tuple((name, self._most.get(name, 0) or 1) for name in names))
 
     @functools.cached_property
     def _most(self) -> dict[str, int]:
@@ -293,10 +186,10 @@ class Probe:
 
     def _labels(self, record: Record) -> list[tuple[int, Any]]:
         """(sleep_epoch, or 0 for the clip; label) of each example in a record."""
-        if self.task == "staging":
+        if self.label_kind == "staging":
             scored = np.flatnonzero(record.stages != signals.UNSCORED)
             return [(int(epoch), int(record.stages[epoch])) for epoch in scored]
-        if self.task == "multilabel":
+        if self.label_kind == "multilabel":
             return [(0, record.labels)]
         known = np.isfinite(record.labels).all()
         return [(0, int(np.argmax(record.labels)))] if known else []
@@ -306,7 +199,7 @@ class Probe:
         tokens, mask = out["tokens"], out["token_mask"]  # [M, S, D], [M, S]
         s = tokens.shape[1]
         epochs = [np.ones(s, bool)]
-        if self.task == "staging":
+        if self.label_kind == "staging":
             patch_seconds = self.clip_seconds / s
             middle = (np.arange(s) + 0.5) * patch_seconds
             of_patch = (middle // signals.SLEEP_EPOCH_SECONDS).astype(int)
@@ -325,7 +218,7 @@ class Probe:
     def _plain_rows(self, record: Record, sfreq: float) -> list[np.ndarray]:
         """Plain features of each sleep_epoch (staging), or of the clip."""
         x, valid = record.physical(), record.valid()
-        staging = self.task == "staging"
+        staging = self.label_kind == "staging"
         window = signals.SLEEP_EPOCH_SECONDS if staging else self.clip_seconds
         bands = plain_features.eeg_band_powers(
             x, valid, record.positions, record.modalities, sfreq, window
@@ -355,10 +248,13 @@ def probe(
       LeakError: it would score people that the encoder was trained on.
       CheckpointError, DatasetError: what was asked for cannot be.
     """
-    encoder = load_encoder(checkpoint)
+    encoder = pretrained.load(checkpoint)
     task = Probe(data_dir, dataset, channels, exclude_pretrained)
     examples = task.gather({"pretrained": encoder, "random": encoder.randomised(seed + 1)})
-    return task.name, {
+    rows = {
         row: task.score(splits, impute=row == "features", seed=seed)
         for row, splits in examples.items()
     }
+    if encoder.people is None:
+        rows["pretrained"]["notes"] = [*rows["pretrained"]["notes"], people.NOT_TOLD]
+    return task.name, rows

@@ -1,48 +1,52 @@
-"""How well a contrastive model agrees with itself on clips it was not trained on."""
+"""`retrieval`: does a clip's vector in one modality find the same clip in the others?"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from sleepfm_jax.evaluators.evaluator import Means, Predict
 from sleepfm_jax.metrics.retrieval import retrieval
 
 
-def evaluate(
-    predict_fn: Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]],
-    batches: Iterable[Mapping[str, np.ndarray]],
-    *,
-    modalities: Sequence[str],
-    candidates: int,
-) -> Iterator[tuple[str, Any]]:
-    """Loss over batches, and retrieval among `candidates` clips.
+@dataclasses.dataclass(frozen=True)
+class Retrieval:
+    """See `evaluator.Evaluator`; for objectives that predict `clip` [B, M, D] and `presence`.
 
-    Args:
-      predict_fn: batch → loss (scalar) and unit vectors `clip` [M, B, D], `presence` bool [M, B],
-        `index` int [B] (-1: a filler row), all rows of all processes.
-      batches: of fixed shape, one pass.
+    Attributes:
       modalities: names along M.
-
-    Yields:
-      ("loss", mean over clips) and ("retrieval", the dictionary of `retrieval`).
+      candidates: clips among which a clip looks for itself.
     """
-    losses, clips, clip_vectors, presences = [], [], [], []
-    for batch in batches:
-        out = predict_fn(batch)
-        real = out["index"] >= 0
-        clips.append(real.sum())
-        losses.append(out["loss"])
-        clip_vectors.append(out["clip"][:, real])
-        presences.append(out["presence"][:, real])
-    yield "loss", float(np.average(losses, weights=clips))
-    yield (
-        "retrieval",
-        retrieval(
-            np.concatenate(clip_vectors, axis=1),
-            np.concatenate(presences, axis=1),
-            candidates=candidates,
-            names=modalities,
-        ),
-    )
+
+    modalities: tuple[str, ...]
+    candidates: int
+    wants = ("clip", "presence")
+
+    def run(
+        self, predict: Predict, batches: Iterable[Mapping[str, np.ndarray]]
+    ) -> Iterator[tuple[str, Any]]:
+        """Yields ("loss", mean over the terms) and ("retrieval", see `metrics.retrieval`)."""
+        means, clips, presences = Means(), [], []
+        for batch in batches:
+            predictions, metrics = predict(batch)
+            means.add(metrics)
+            clips.append(predictions["clip"])
+            presences.append(predictions["presence"])
+        yield "loss", means["loss"]
+        yield (
+            "retrieval",
+            retrieval(
+                np.concatenate(clips).swapaxes(0, 1),  # [M, N, D]
+                np.concatenate(presences).swapaxes(0, 1),  # [M, N]
+                candidates=self.candidates,
+                names=self.modalities,
+            ),
+        )
+
+
+def make(row: Mapping[str, Any], objective: Any) -> Retrieval:
+    """The evaluator of a row of the configuration."""
+    return Retrieval(objective.layout.modalities, row["candidates"])

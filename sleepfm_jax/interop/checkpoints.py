@@ -17,10 +17,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sleepfm_jax import experiment
+from sleepfm_jax import config as configuration
+from sleepfm_jax import pretrained
 from sleepfm_jax.errors import CheckpointError, WeightsError
 from sleepfm_jax.interop import ReferenceModel, to_torch
-from sleepfm_jax.probe import load_encoder
 from sleepfm_jax.training import optim
 from sleepfm_jax.training import state as train_state
 from sleepfm_jax.training.checkpoint import Checkpoints, open_existing
@@ -40,7 +40,8 @@ def save_model(
     """Writes folder/checkpoints/0.
 
     Args:
-      config: of an encoder: the run that it is from now on; `config.encoder` is replaced.
+      config: of an encoder: the run that it is from now on; the sizes in `config.model` are
+        replaced.
       preprocessing: metadata of the records that it was trained on.
       log_scale: of an encoder, where the file had one.
 
@@ -52,21 +53,15 @@ def save_model(
         raise CheckpointError(f"{folder}: holds checkpoints already: give another folder")
     weights = {"kind": model.kind, "options": dict(model.options)}
     if model.kind in ENCODERS:
-        config = {**config, "encoder": dataclasses.asdict(model.module().config)}
-        experiment.check_config(config)
-        scale = config["log_scale"] if log_scale is None else log_scale
-        task = experiment.make_task(config)
-        tx = optim.optimiser(config["optimiser"], config["steps"])
-        params = {"encoder": model.params, "log_scale": jnp.float32(scale)}
-        empty = jax.tree.map(
-            lambda x: jnp.zeros(x.shape, x.dtype),
-            jax.eval_shape(lambda: train_state.create(task, tx, config["seed"])),
-        )
-        state = empty.replace(
-            params=params,
-            batch_stats={"encoder": model.batch_stats},
-            opt_state=tx.init(params),
-            seed=jnp.uint32(config["seed"]),
+        sizes = dataclasses.asdict(model.module().config)
+        config = {**config, "model": {**config["model"], **sizes}}
+        configuration.check(config)
+        scale = config["objective"]["log_scale"] if log_scale is None else log_scale
+        state = train_state.of_parameters(
+            {"encoder": model.params, "log_scale": jnp.float32(scale)},
+            {"encoder": model.batch_stats},
+            optim.optimiser(config["optimiser"], config["steps"]),
+            config["seed"],
         )
         about = {"config": config, "preprocessing": dict(preprocessing)}
     else:
@@ -104,25 +99,19 @@ def load_named(
         checkpoints.close()
         return jax.tree.map(np.asarray, named), about["weights"]
     checkpoints.close()
-    encoder = load_encoder(folder, step)
-    config = encoder.config["encoder"]
-    plain = config["position_encoding"] == "none"
-    options = {k: config[k] for k in ("heads", "pooling_heads")}
+    encoder = pretrained.load(folder, step)
+    sizes = encoder.config["model"]
+    plain = sizes["position_encoding"] == "none"
+    options = {k: sizes[k] for k in ("heads", "pooling_heads")}
     if not plain:
-        options["position_encoding"] = config["position_encoding"]
+        options["position_encoding"] = sizes["position_encoding"]
     said = about.get("weights", {"kind": ENCODERS[0 if plain else 1], "options": options})
     carried = {}
     if (Path(folder) / CARRIED).is_file():
         with np.load(Path(folder) / CARRIED) as file:
             carried = dict(file)
-    named = to_torch(
-        said["kind"],
-        encoder.params["encoder"],
-        encoder.batch_stats["encoder"],
-        carried,
-        config["max_tokens"],
-    )
-    return named, said | {"log_scale": float(encoder.params["log_scale"])}
+    named = to_torch(said["kind"], encoder.params, encoder.stats, carried, sizes["max_tokens"])
+    return named, said | {"log_scale": float(encoder.others["log_scale"])}
 
 
 def guess_kind(state_dict: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ from sleepfm_jax.errors import WeightsError
 from sleepfm_jax.interop import names
 from sleepfm_jax.interop.kinds import KINDS, PE, StateDict
 from sleepfm_jax.models.positions import FREQUENCIES, sinusoids
+from sleepfm_jax.models.pure import Pure
 
 COUNTER = "num_batches_tracked"
 UNUSED = ("enc_augment.mask_replacement", "layer_norm.weight", "layer_norm.bias")
@@ -33,10 +34,10 @@ class ReferenceModel:
         ours computes, weights that are never used), kept so that `to_torch` gives them back.
     """
 
-    def __init__(self, kind, options, graph, params, batch_stats, carried):
+    def __init__(self, kind, options, pure: Pure, params, batch_stats, carried):
         self.kind, self.options = kind, options
         self.params, self.batch_stats, self.carried = params, batch_stats, carried
-        self._graph = graph
+        self._pure = pure
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Compiled once for each set of shapes.
@@ -45,17 +46,16 @@ class ReferenceModel:
           ValueError: as the model does.
         """
         args, kwargs = jax.tree.map(jnp.asarray, (args, kwargs))
-        return _apply(self._graph, self.params, self.batch_stats, args, kwargs)
+        return _apply(self._pure, self.params, self.batch_stats, args, kwargs)
 
     def module(self) -> nnx.Module:
         """The Flax module with these weights."""
-        return nnx.merge(self._graph, nnx.State(self.params), nnx.State(self.batch_stats))
+        return self._pure.module(self.params, self.batch_stats)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _apply(graph, params, batch_stats, args, kwargs):
-    model = nnx.merge(graph, nnx.State(params), nnx.State(batch_stats))
-    return model(*args, **kwargs)
+def _apply(pure, params, batch_stats, args, kwargs):
+    return pure.module(params, batch_stats)(*args, **kwargs)
 
 
 def from_torch(
@@ -88,13 +88,12 @@ def from_torch(
     sd = StateDict(state_dict)
     try:
         make, pairs = known.make(sd, chosen)
-        model = nnx.eval_shape(lambda: make(rngs=nnx.Rngs(0)))
+        pure = Pure(lambda rngs: make(rngs=rngs))
     except WeightsError:
         raise
     except ValueError as error:  # sizes that cannot be: heads that do not divide the width
         raise WeightsError(f"{kind}: {error}") from error
-    graph, params, batch_stats = nnx.split(model, nnx.Param, nnx.BatchStat)
-    trees = nnx.to_pure_dict(params), nnx.to_pure_dict(batch_stats)
+    trees = pure.shapes()
     pairs = dict(pairs)
     carried = _carried(sd, kind, pairs)
     _check(sd, trees, pairs, carried, chosen)
@@ -102,7 +101,7 @@ def from_torch(
         leaf = jnp.asarray(np.ascontiguousarray(sd[theirs].T), jnp.float32)
         for tree in trees:
             _replace(tree, ours, leaf)
-    return ReferenceModel(kind, chosen, graph, *trees, carried)
+    return ReferenceModel(kind, chosen, pure, *trees, carried)
 
 
 def _carried(sd: StateDict, kind: str, pairs: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -18,9 +18,11 @@ import jax.numpy as jnp
 
 class ContrastiveLoss(typing.NamedTuple):
     """loss: scalar. Per direction (leave-one-out [M, 2]: modality → others, others → modality;
-    pairwise [M, M, 2]: i → j and back): mean loss, accuracy, and the clips that took part."""
+    pairwise [M, M, 2]: i → j and back): mean loss, accuracy, and the clips that took part. `loss`
+    is `total`, the sum over all terms, over their number."""
 
     loss: jax.Array
+    total: jax.Array
     direction_loss: jax.Array
     accuracy: jax.Array
     count: jax.Array
@@ -87,7 +89,7 @@ def pairwise(
         return grid.at[second, first].set(values[:, ::-1])
 
     return ContrastiveLoss(
-        flat.loss, square(flat.direction_loss), square(flat.accuracy), square(flat.count)
+        flat.loss, flat.total, square(flat.direction_loss), square(flat.accuracy), square(flat.count)
     )
 
 
@@ -108,6 +110,7 @@ def _mean_over_terms(logits: jax.Array, valid: jax.Array) -> ContrastiveLoss:
     hits = (asked & hit).sum(-1)
     return ContrastiveLoss(
         loss=total.sum() / jnp.maximum(count.sum(), 1),
+        total=total.sum(),
         direction_loss=total / jnp.maximum(count, 1),
         accuracy=hits / jnp.maximum(count, 1),
         count=count,

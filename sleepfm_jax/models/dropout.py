@@ -55,13 +55,15 @@ def coins(seed: jax.Array, shape: tuple[int, ...], probability: float) -> jax.Ar
 
 
 class Dropout(nnx.Module):
-    """Zeroes elements at `rate` and scales the rest, given a stream; without one, the identity."""
+    """Zeroes elements at `rate` and scales the rest, given a stream; without one, or in a frozen
+    part of a model (`models.pure`), the identity."""
 
     def __init__(self, rate: float):
         self.rate = rate
+        self.frozen = False
 
     def __call__(self, x: jax.Array, dropout: DropoutStream | None) -> jax.Array:
-        if dropout is None or self.rate == 0:
+        if dropout is None or self.rate == 0 or self.frozen:
             return x
         kept = coins(dropout.next(), x.shape, 1 - self.rate)
         return jnp.where(kept, x / (1 - self.rate), 0).astype(x.dtype)

@@ -28,10 +28,11 @@ class BatchNorm(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(features))
         self.mean = nnx.BatchStat(jnp.zeros(features))
         self.var = nnx.BatchStat(jnp.ones(features))
+        self.frozen = False  # then it uses its running statistics in training too (`models.pure`)
 
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """x [..., C]; statistics over all other axes."""
-        if train:
+        if train and not self.frozen:
             axes = tuple(range(x.ndim - 1))
             mean, var = x.mean(axes), x.var(axes)
             n = x.size // x.shape[-1]

@@ -46,6 +46,7 @@ class ConvStage(nnx.Module):
 
     def __init__(self, features_in: int, features: int, length: int, *, dtype, rngs: nnx.Rngs):
         self.features, self.dtype = features, dtype
+        self.frozen = False  # then it uses its running statistics in training too (`models.pure`)
         bound = 1 / (features_in * KERNEL) ** 0.5  # PyTorch's default for convolutions
         uniform = nnx.initializers.uniform(2 * bound)
         shape = (KERNEL, features_in, features)
@@ -72,7 +73,7 @@ class ConvStage(nnx.Module):
         )
         n, length, c = x.shape
         rows = x.reshape(n, length * c)  # [N, L*C]
-        if train:
+        if train and not self.frozen:
             mean, var = self._batch_statistics(rows, valid, length)
         else:
             # The convolution's bias only shifts the mean that batch statistics subtract again, so

@@ -1,4 +1,9 @@
-"""Checkpoints: the whole state and the data position, saved with Orbax while training goes on."""
+"""Checkpoints: the whole state and what is said about it, saved with Orbax while training goes on.
+
+A checkpoint is CHECKPOINTS/STEP with `state` (the pytree of `training.state.TrainState`) and
+`about` (JSON): the configuration, how the records were made, whom it was trained on (pseudonyms),
+and the data position.
+"""
 
 from __future__ import annotations
 
@@ -16,16 +21,23 @@ class Checkpoints:
 
     A checkpoint is written beside its final name and renamed when complete: a run killed while
     saving finds the one before. Every process of a run calls every method.
+
+    Args:
+      keep: the newest ones that stay.
+      read_only: for whoever looks at a run that may be going on: nothing is cleaned up or written,
+        a save in flight least of all.
     """
 
-    def __init__(self, folder: str | Path, *, keep: int = 2):
+    def __init__(self, folder: str | Path, *, keep: int = 2, read_only: bool = False):
         self.folder = Path(folder).absolute()
-        self._manager = ocp.CheckpointManager(
-            self.folder,
-            options=ocp.CheckpointManagerOptions(
+        self._read_only = read_only
+        if read_only:
+            options = ocp.CheckpointManagerOptions(read_only=True)
+        else:
+            options = ocp.CheckpointManagerOptions(
                 max_to_keep=keep, enable_async_checkpointing=True, cleanup_tmp_directories=True
-            ),
-        )
+            )
+        self._manager = ocp.CheckpointManager(self.folder, options=options)
 
     def latest(self) -> int | None:
         """The newest complete step, or None."""
@@ -36,8 +48,7 @@ class Checkpoints:
 
         Args:
           state: pytree of global arrays.
-          about: JSON: the configuration, the preprocessing, whom it was trained on (pseudonyms) and
-            the data position.
+          about: JSON; see the module's docstring.
         """
         self._manager.save(
             step,
@@ -57,18 +68,39 @@ class Checkpoints:
         target = jax.tree.map(
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), like
         )
+        args = ocp.args.Composite(
+            state=ocp.args.StandardRestore(target), about=ocp.args.JsonRestore()
+        )
         try:
-            restored = self._manager.restore(
-                step,
-                args=ocp.args.Composite(
-                    state=ocp.args.StandardRestore(target), about=ocp.args.JsonRestore()
-                ),
-            )
+            restored = self._manager.restore(step, args=args)
         except (ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(
-                f"{self.folder}: the checkpoint of step {step} does not fit this model: {error}"
-            ) from error
+            raise self._misfit(step, error) from error
         return restored.state, restored.about
+
+    def restore_parts(self, step: int, like: dict[str, Any]) -> dict[str, Any]:
+        """Some fields of the state, such as {"params": …, "batch_stats": …}: no optimiser is needed
+        to read what it was trained to.
+
+        Args:
+          like: ShapeDtypeStructs with shardings.
+
+        Raises:
+          CheckpointError: the checkpoint does not fit `like`.
+        """
+        args = ocp.args.PyTreeRestore(
+            item=like,
+            restore_args=ocp.checkpoint_utils.construct_restore_args(like),
+            partial_restore=True,
+        )
+        try:
+            return self._state_reader().restore(self._state_folder(step), args=args)
+        except (ValueError, KeyError, TypeError) as error:
+            raise self._misfit(step, error) from error
+
+    def shapes(self, step: int) -> dict[str, Any]:
+        """What the state of a step holds: nested dictionaries with `shape` and `dtype` leaves; a
+        list's places are keys "0", "1", …"""
+        return self._state_reader().metadata(self._state_folder(step)).item_metadata.tree
 
     def about(self, step: int) -> dict[str, Any]:
         """What was said about a checkpoint, without its arrays.
@@ -93,15 +125,28 @@ class Checkpoints:
 
     def close(self) -> None:
         """Finish and release."""
-        self._manager.wait_until_finished()
+        if not self._read_only:
+            self._manager.wait_until_finished()
         self._manager.close()
+
+    def _state_folder(self, step: int) -> Path:
+        return self.folder / str(step) / "state"
+
+    @staticmethod
+    def _state_reader() -> ocp.Checkpointer:
+        return ocp.Checkpointer(ocp.PyTreeCheckpointHandler())
+
+    def _misfit(self, step: int, error: Exception) -> CheckpointError:
+        return CheckpointError(
+            f"{self.folder}: the checkpoint of step {step} does not fit this model: {error}"
+        )
 
 
 def open_existing(folder: str | Path) -> Checkpoints:
-    """The checkpoints of a finished or interrupted run.
+    """The checkpoints of a run, finished, interrupted or going on, to read.
 
     Args:
-      folder: the run's `checkpoints` folder, or the run's workdir.
+      folder: the run's `checkpoints` (or `best`) folder, or the run's workdir.
 
     Raises:
       CheckpointError: no such folder, or no complete checkpoint in it.
@@ -118,4 +163,4 @@ def open_existing(folder: str | Path) -> Checkpoints:
             f"{folder}: not a checkpoint folder: it holds {names}, and no <step>/state; give the "
             "workdir of a run of launch.pretrain, or its checkpoints folder"
         )
-    return Checkpoints(folder)
+    return Checkpoints(folder, read_only=True)

@@ -93,7 +93,30 @@ def check_batch(size: int, mesh: Mesh) -> None:
         raise ValueError(f"batch_size {size} is not a multiple of mesh axis {DATA!r}={count}")
 
 
-def global_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
-    """This process's rows → global arrays over the mesh."""
+def local_rows(size: int, mesh: Mesh) -> np.ndarray:
+    """Places in a global batch that this process's devices hold, int [b], ascending: those that it
+    has to load. Processes share rows where a mesh axis other than "data" spans them."""
+    cuts = batch_sharding(mesh).addressable_devices_indices_map((size,)).values()
+    return np.unique(np.concatenate([np.arange(size)[rows] for (rows,) in cuts]))
+
+
+def global_batch(
+    batch: Mapping[str, np.ndarray], mesh: Mesh, size: int, rows: np.ndarray
+) -> dict[str, jax.Array]:
+    """This process's rows → global arrays over the mesh.
+
+    Args:
+      batch: arrays [b, …], the places `rows` (`local_rows`) of the global batch.
+      size: B.
+    """
     sharding = batch_sharding(mesh)
-    return {k: jax.make_array_from_process_local_data(sharding, v) for k, v in batch.items()}
+
+    def place(local: np.ndarray) -> jax.Array:
+        def on_device(index):
+            wanted = np.arange(size)[index[0]]
+            first = np.searchsorted(rows, wanted[0])  # a device's rows follow one another
+            return local[first : first + len(wanted)]
+
+        return jax.make_array_from_callback((size, *local.shape[1:]), sharding, on_device)
+
+    return {name: place(np.asarray(local)) for name, local in batch.items()}

@@ -1,0 +1,138 @@
+"""The model family `sleepfm`: one encoder over the slots of every modality of a clip.
+
+Source: SleepFM (Nature Medicine 2026) and arXiv 2605.02500; docs/field.md §1.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sleepfm_jax.models.dropout import DropoutStream
+from sleepfm_jax.models.encoder import Encoder, EncoderConfig
+from sleepfm_jax.models.pure import Pure, statistics
+from sleepfm_jax.signals.layout import PUBLISHED_LIMIT, PUBLISHED_UNIT, Layout
+
+BATCH_STATISTICS = ("joint", "per_modality")
+
+
+@dataclasses.dataclass(frozen=True)
+class SleepFM:
+    """Parameters and outputs of the encoder; all methods are pure.
+
+    Attributes:
+      encoder: sizes of the encoder.
+      slots: channels of each modality in a batch, in the batch's order.
+      batch_statistics: "joint": one call of the tokenizer for all channels, so that training
+        normalises as evaluation will; "per_modality": a call for each modality, as published,
+        normalised by its own statistics, while evaluation uses a blend of all four.
+      input_scaling: see `signals.layout`.
+    """
+
+    encoder: EncoderConfig
+    slots: tuple[tuple[str, int], ...]
+    batch_statistics: str = "joint"
+    input_scaling: str = "zscore"
+
+    def __post_init__(self):
+        if self.batch_statistics not in BATCH_STATISTICS:
+            raise ValueError(
+                f"batch_statistics {self.batch_statistics!r} is not one of {BATCH_STATISTICS}"
+            )
+
+    @property
+    def layout(self) -> Layout:
+        """What a row must hold."""
+        config = self.encoder
+        return Layout(self.slots, config.patch_samples, config.max_tokens, self.input_scaling)
+
+    @property
+    def width(self) -> int:
+        """D."""
+        return self.encoder.width
+
+    @functools.cached_property
+    def _pure(self) -> Pure:
+        return Pure(lambda rngs: Encoder(self.encoder, rngs=rngs))
+
+    def init(self, key: jax.Array) -> tuple[dict, dict]:
+        """Fresh (params, statistics): nested dictionaries of arrays."""
+        return self._pure.init(key)
+
+    def apply(
+        self,
+        params,
+        stats,
+        batch: Mapping[str, jax.Array],
+        key: jax.Array | None = None,
+        is_frozen: Callable[[str], bool] | None = None,
+    ) -> tuple[dict[str, Any], dict]:
+        """Outputs of a batch (`data.clip_examples`), and the statistics after it.
+
+        Args:
+          key: of dropout. Given: training mode. None: evaluation mode.
+          is_frozen: see `Pure.module`.
+
+        Returns:
+          {clip [B, M, D], tokens [B, M, S, D], presence bool [B, M], token_mask bool [B, M, S]},
+          statistics.
+        """
+        encoder = self._pure.module(params, stats, is_frozen)
+        dropout = None if key is None else DropoutStream(key)
+        mask = batch["mask"]  # [B, C, S]
+        x = self._inputs(batch)  # [B, C, T]
+        sizes = tuple(count for _, count in self.slots)
+        train = dropout is not None
+        if self.batch_statistics == "joint" or not train:
+            tokens = encoder.tokenize(x, mask, batch["positions"], train=train)
+        else:
+            ends = np.cumsum(sizes)
+            parts = [slice(end - size, end) for end, size in zip(ends, sizes)]
+            tokens = jnp.concatenate(
+                [
+                    encoder.tokenize(x[:, c], mask[:, c], batch["positions"][:, c], train=True)
+                    for c in parts
+                ],
+                axis=1,
+            )
+        shortcut = self.encoder.single_channel_shortcut
+        pooled, token_mask = encoder.pool_channels(
+            tokens, mask, sizes, shortcut=shortcut, dropout=dropout
+        )
+        b, m, s, _ = pooled.shape  # [B, M, S, D]: the batch stays the leading, sharded axis
+        seen = jnp.ones_like(token_mask) if self.encoder.encode_absent else token_mask
+        clip, tokens = encoder.contextualise(
+            pooled.reshape(b * m, s, -1), seen.reshape(b * m, s), dropout=dropout
+        )
+        outputs = {
+            "clip": clip.reshape(b, m, -1),  # [B, M, D]
+            "tokens": tokens.reshape(b, m, s, -1),  # [B, M, S, D]
+            "presence": token_mask.any(-1),  # [B, M]
+            "token_mask": token_mask,  # [B, M, S]
+        }
+        return outputs, statistics(encoder)
+
+    def _inputs(self, batch) -> jax.Array:
+        """Stored samples → the encoder's input, float32 [B, C, T]."""
+        x = batch["signals"].astype(jnp.float32) * batch["scale"][..., None]
+        if self.input_scaling == "published_uv":
+            limit = PUBLISHED_LIMIT / PUBLISHED_UNIT
+            x = jnp.clip(x + batch["offset"][..., None], -limit, limit)
+        return x
+
+
+def make(config: Mapping[str, Any], slots: tuple[tuple[str, int], ...]) -> SleepFM:
+    """The model of a checked configuration."""
+    sizes = {k: v for k, v in config["model"].items() if k not in ("kind", "batch_statistics")}
+    return SleepFM(
+        encoder=EncoderConfig(**sizes),
+        slots=slots,
+        batch_statistics=config["model"]["batch_statistics"],
+        input_scaling=config["data"]["input_scaling"],
+    )

@@ -1,0 +1,137 @@
+"""A trained model, without what trained it: what load, probe, transfer, convert and publish share."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from sleepfm_jax import config as configuration
+from sleepfm_jax import experiment
+from sleepfm_jax.data import stream
+from sleepfm_jax.data.datasets import check_made_alike
+from sleepfm_jax.data.examples import Examples
+from sleepfm_jax.training import sharding
+from sleepfm_jax.training.checkpoint import open_existing
+
+
+@dataclasses.dataclass(frozen=True)
+class Pretrained:
+    """A model with parameters that nothing changes any more, always in evaluation mode.
+
+    Attributes:
+      model: a family's description (`models.sleepfm.SleepFM`): layout, apply.
+      params, stats: of the model.
+      config: of the run, in today's layout.
+      preprocessing: metadata of the records that it was trained on.
+      people: pseudonyms of the people that it was trained on; None when it does not say.
+      others: the objective's own parameters, such as the log logit scale.
+    """
+
+    model: Any
+    params: Any
+    stats: Any
+    config: Mapping[str, Any]
+    preprocessing: Mapping[str, Any]
+    people: frozenset[str] | None = None
+    others: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Says which weights these are: 16 hexadecimal digits over all paths and values."""
+        digest = hashlib.sha256()
+        leaves = jax.tree_util.tree_leaves_with_path((self.params, self.stats))
+        for path, leaf in leaves:
+            leaf = np.asarray(leaf)
+            digest.update(f"{sharding.path_string(path)}{leaf.shape}{leaf.dtype}".encode())
+            digest.update(np.ascontiguousarray(leaf).tobytes())
+        return digest.hexdigest()[:16]
+
+    def randomised(self, seed: int) -> Pretrained:
+        """The same architecture before training: the baseline that says what training added."""
+        params, stats = jax.jit(self.model.init)(jax.random.key(seed))
+        return dataclasses.replace(self, params=params, stats=stats)
+
+    def with_slots(self, slots: tuple[tuple[str, int], ...]) -> Pretrained:
+        """The same weights, for rows with other numbers of channels of each modality."""
+        return dataclasses.replace(self, model=dataclasses.replace(self.model, slots=slots))
+
+    def check_made_alike(self, metadata: Mapping[str, Any], name: str) -> None:
+        """Records must have been made as those that it was trained on; clips may be of any length.
+
+        Raises:
+          DatasetError: names what differs, with both values.
+        """
+        check_made_alike(self.preprocessing, metadata, ("the checkpoint", name))
+
+    def embed(
+        self, examples: Examples, *, batch_size: int = 32
+    ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+        """Outputs of every row, in order, from all devices.
+
+        Yields:
+          index of the row, and its outputs: clip [M, D], tokens [M, S, D], presence bool [M],
+          token_mask bool [M, S].
+        """
+        mesh = sharding.make_mesh()
+        devices = mesh.size
+        batch_size = -(-batch_size // devices) * devices
+        rows = sharding.local_rows(batch_size, mesh)
+        whole = sharding.replicated(mesh)
+        params, stats = jax.device_put((self.params, self.stats), whole)
+        for batch in stream.one_pass(examples, batch_size=batch_size, rows=rows):
+            arrays = sharding.global_batch(batch, mesh, batch_size, rows)
+            out, index = jax.device_get(_forward(self.model, whole)(params, stats, arrays))
+            for row, number in enumerate(index):
+                if number >= 0:
+                    yield int(number), {name: value[row] for name, value in out.items()}
+
+
+@functools.cache
+def _forward(model: Any, placed: jax.sharding.Sharding):
+    """Compiled once for all parameters and splits; a model is a hashable description."""
+
+    def outputs(params, stats, batch):
+        return model.apply(params, stats, batch)[0], batch["index"]
+
+    return jax.jit(outputs, out_shardings=placed)
+
+
+def load(folder: str | Path, step: int | None = None) -> Pretrained:
+    """The model of a run of launch.pretrain, without its optimiser.
+
+    Args:
+      folder: the run's workdir, its `checkpoints` or its `best` folder.
+      step: which checkpoint; None: the newest.
+
+    Raises:
+      CheckpointError: the folder is none, or has no such step.
+      ConfigError: the run was made by a version whose keys this one cannot read.
+    """
+    checkpoints = open_existing(folder)
+    step = checkpoints.latest() if step is None else step
+    about = checkpoints.about(step)
+    config = configuration.upgrade(about["config"])
+    configuration.check(config)
+    objective = experiment.make_objective(config)
+    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    shapes = jax.eval_shape(lambda: objective.init(jax.random.key(0)))
+    like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), shapes)
+    state = checkpoints.restore_parts(step, dict(zip(("params", "batch_stats"), like)))
+    checkpoints.close()
+    params = dict(state["params"])
+    return Pretrained(
+        model=experiment.make_model(config),
+        params=params.pop("encoder"),
+        stats=state["batch_stats"]["encoder"],
+        config=config,
+        preprocessing=about["preprocessing"],
+        people=frozenset(about["subjects"]) if "subjects" in about else None,
+        others=params,
+    )

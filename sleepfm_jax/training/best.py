@@ -1,0 +1,51 @@
+"""The best checkpoint beside the newest ones, by a figure of an evaluator."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sleepfm_jax.training.checkpoint import Checkpoints
+
+
+class KeepBest:
+    """Keeps one checkpoint in a folder of its own, where `config.keep_best.figure` names a figure.
+
+    Args:
+      wanted: `config.keep_best`: figure, such as "validation/loss", and largest.
+      held: what `look` returned last, when a run goes on.
+    """
+
+    def __init__(self, folder: Path, wanted: Mapping[str, Any], held: Mapping[str, Any] | None):
+        self._figure, self._largest = wanted["figure"], wanted["largest"]
+        self._held = dict(held or {}) or None
+        self._checkpoints = Checkpoints(folder, keep=1) if self._figure else None
+
+    def look(
+        self, step: int, figures: Mapping[str, Any], state: Any, about: Mapping[str, Any]
+    ) -> dict[str, Any] | None:
+        """Saves when the figure is better than every one before.
+
+        Returns:
+          {"figure", "value", "step"} of the best so far, to be kept with the newest checkpoint;
+          None before the first.
+        """
+        value = figures.get(self._figure) if self._checkpoints else None
+        if value is None or not math.isfinite(value):
+            return self._held
+        better = self._held is None or (
+            value > self._held["value"] if self._largest else value < self._held["value"]
+        )
+        if better:
+            self._held = {"figure": self._figure, "value": float(value), "step": step}
+            # A run that was killed after this save and before the next one does it again.
+            if self._checkpoints.latest() != step:
+                self._checkpoints.save(step, state, {**about, "best": self._held})
+        return self._held
+
+    def close(self) -> None:
+        """Finish and release."""
+        if self._checkpoints:
+            self._checkpoints.close()

@@ -1,0 +1,149 @@
+"""How a run begins, in this order: resume → initialise from a checkpoint → fresh."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from absl import logging
+
+from sleepfm_jax import config as configuration
+from sleepfm_jax.errors import CheckpointError
+from sleepfm_jax.training.checkpoint import Checkpoints, open_existing
+from sleepfm_jax.training.sharding import path_string
+from sleepfm_jax.training.state import TrainState
+
+
+@dataclasses.dataclass
+class Start:
+    """Where a run begins.
+
+    Attributes:
+      step: 0, or that of the checkpoint that it goes on from.
+      state: on the mesh.
+      about: what the checkpoint says; {} of a run that did not go on.
+    """
+
+    step: int
+    state: TrainState
+    about: Mapping[str, Any]
+
+
+def start(
+    checkpoints: Checkpoints,
+    config: Mapping[str, Any],
+    create: Callable[[], TrainState],
+    shardings: Any,
+) -> Start:
+    """The newest checkpoint of the run; else a fresh state with what `config.initialise_from` has
+    for it; else a fresh one.
+
+    Args:
+      create: the fresh state, traceable; shardings: of its leaves.
+
+    Raises:
+      CheckpointError: made with another configuration, or what to initialise from has nothing that
+        fits.
+    """
+    step = checkpoints.latest() or 0
+    if step:
+        about = checkpoints.about(step)
+        check_same_run(about["config"], config, checkpoints)
+    state = jax.jit(create, out_shardings=shardings)()
+    if step:
+        state, about = checkpoints.restore(step, state)
+        logging.info("going on from step %d of %d", step, config["steps"])
+        return Start(step, state, about)
+    if config["initialise_from"]:
+        state = initialise(state, config["initialise_from"])
+    return Start(0, state, {})
+
+
+def check_same_run(
+    saved: Mapping[str, Any], config: Mapping[str, Any], checkpoints: Checkpoints
+) -> None:
+    """A checkpoint goes on only with the configuration it was made with.
+
+    Raises:
+      CheckpointError: names each key that differs and both its values.
+    """
+    if found := configuration.same_run(configuration.upgrade(saved), config):
+        raise CheckpointError(
+            f"{checkpoints.folder}: made with another configuration ({'; '.join(found)}): give "
+            "another workdir, or the same configuration"
+        )
+
+
+def initialise(state: TrainState, folder: str) -> TrainState:
+    """Parameters and statistics from a checkpoint, where path and shape are the same; says what was
+    taken, what stayed fresh, and what of the checkpoint has no place.
+
+    Args:
+      folder: a run's workdir or its checkpoints folder; the newest checkpoint is taken.
+
+    Raises:
+      CheckpointError: no checkpoint there, or nothing in it fits.
+    """
+    source = open_existing(folder)
+    step = source.latest()
+    fields = {"params": state.params, "batch_stats": state.batch_stats}
+    stored = _by_path({name: source.shapes(step).get(name, {}) for name in fields})
+    fresh = _by_path(fields)
+    taken = {
+        path
+        for path, leaf in fresh.items()
+        if path in stored and tuple(stored[path].shape) == tuple(leaf.shape)
+    }
+    if not any(path.startswith("params/") for path in taken):
+        raise CheckpointError(
+            f"{folder}: nothing in it fits: this run has parameters like "
+            f"{_some(fresh)}; the checkpoint has {_some(stored)}"
+        )
+    like = {
+        path: jax.ShapeDtypeStruct(fresh[path].shape, fresh[path].dtype, sharding=leaf_sharding)
+        for path, leaf_sharding in ((p, fresh[p].sharding) for p in sorted(taken))
+    }
+    values = _by_path(source.restore_parts(step, _nested(like)))
+    source.close()
+    logging.info("%d arrays from step %d of %s", len(taken), step, folder)
+    for what, paths in (
+        ("stay fresh", set(fresh) - taken),
+        ("of the checkpoint have no place or another shape here", set(stored) - taken),
+    ):
+        if paths:
+            logging.info("%d arrays %s: %s", len(paths), what, _some(paths, 12))
+
+    def replaced(path, leaf):
+        return values.get(path_string(path), leaf)
+
+    new = jax.tree_util.tree_map_with_path(replaced, fields)
+    return state.replace(**new)
+
+
+def _by_path(tree: Any) -> dict[str, Any]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=lambda x: hasattr(x, "shape"))
+    return {path_string(path): leaf for path, leaf in leaves}
+
+
+def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for path, leaf in flat.items():
+        *parents, name = path.split("/")
+        inner = tree
+        for parent in parents:
+            inner = inner.setdefault(parent, {})
+        inner[name] = leaf
+    return tree
+
+
+def _some(paths, most: int = 3) -> str:
+    shown = sorted(path.partition("/")[2] for path in paths)
+    return ", ".join(shown[:most]) + (", …" if len(shown) > most else "")
+
+
+def parameter_count(params: Any) -> int:
+    """Numbers that are learned."""
+    return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(params))
