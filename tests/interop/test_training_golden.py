@@ -9,14 +9,53 @@ import optax
 import pytest
 
 from configs import sleepfm
+from sleepfm_jax import config as configuration
 from sleepfm_jax import experiment
 from sleepfm_jax.interop import from_torch, to_torch
+from sleepfm_jax.models import encoder
 from sleepfm_jax.training import optim
 from sleepfm_jax.training import state as train_state
+from sleepfm_jax.training.step import means, step_function
 
 pytestmark = pytest.mark.real
 OPTIMISED = {"xla_backend_optimization_level": 3, "xla_llvm_disable_expensive_passes": False}
 NAMES = ("BAS", "RESP", "EKG", "EMG")
+
+# What is left in float64 is the storage of the fixture's arrays, 6e-8 of an entry, and our time
+# codes, whose last float32 digit differs from theirs (with theirs, losses agree to 1e-14): measured
+# 6e-9 in the losses, 2e-7 elsewhere, the same on every machine.
+#
+# In float32 the first gradient is already a matter of luck: in the first batch, unit 1805 of the
+# channel pooling's feed-forward stands 1.6e-7 from its ReLU's kink. Rounding, which differs with
+# the width of the machine's vectors, decides its side, which changes the gradient of all that lies
+# before it by up to 1e-2 of a tensor's largest entry, and later steps with it. Measured, worst of
+# SSE4, AVX2 and AVX-512, optimised or not, and of starts moved by one unit in the last place (12):
+# losses 2e-7, 2e-6 and 2e-4; log scales 7e-6, 1e-5 and 5e-4; norms 6e-4; parameters 3.4e-4; what
+# lies after the unit keeps its digits (gradients 1.2e-5, norms 4e-6). The float64 replica, moved by
+# as much, does the same. Bounds are two to six times that; float64 is the test of the formulas.
+TOLERANCE = {
+    "float64": {
+        "losses": (1e-7,) * 3,
+        "log_scales": (1e-6,) * 3,
+        "log_scale_gradient": 1e-6,
+        "before_kink": 1e-6,
+        "after_kink": 1e-6,
+        "norm_before_kink": 1e-6,
+        "norm_after_kink": 1e-6,
+        "parameters": 3e-7,
+    },
+    "float32": {
+        "losses": (1e-6, 1e-5, 5e-4),
+        "log_scales": (3e-5, 5e-5, 2e-3),
+        "log_scale_gradient": 3e-5,
+        "before_kink": 3e-2,
+        "after_kink": 5e-5,
+        "norm_before_kink": 2e-3,
+        "norm_after_kink": 2e-5,
+        "parameters": 1e-3,
+    },
+}
+BEFORE_KINK = ("patch_embedding.", "spatial_pooling.")
 
 
 @pytest.fixture(scope="module")
@@ -24,18 +63,32 @@ def golden(shared):
     return np.load(shared / "golden" / "h_pretrain_steps_tiny.npz")
 
 
-def reference_task(golden, loss, slots):
+@pytest.fixture
+def precision(request, monkeypatch):
+    """`float32`, or `float64` with the package's arithmetic in it: its source says float32."""
+    if request.param == "float32":
+        yield request.param
+        return
+    monkeypatch.setattr(encoder, "DTYPES", ("float32", "float64"))
+    monkeypatch.setattr(jnp, "float32", jnp.float64)
+    with jax.enable_x64(True):
+        yield request.param
+
+
+def reference_objective(loss, slots, precision="float32"):
     """The `reference` experiment at the fixture's sizes."""
     config = sleepfm.get_config("reference")
-    config.encoder.update(
+    config.model.update(
         patch_samples=128, width=32, heads=4, layers=2, pooling_heads=4, dropout=0.0
     )
     config.data.slots = slots
     config.optimiser.update(learning_rate=0.05, schedule="constant", momentum=0.9)
-    config.loss = loss
+    config.objective.loss = loss
     config = config.to_dict()
-    experiment.check_config(config)
-    return experiment.make_task(config), optim.optimiser(config["optimiser"], config["steps"])
+    configuration.check(config)
+    config["model"]["dtype"] = precision  # float64 is none that a configuration may ask for
+    objective = experiment.make_objective(config)
+    return objective, optim.optimiser(config["optimiser"], config["steps"])
 
 
 def make_batch(golden, channels=None):
@@ -59,12 +112,14 @@ def fixture_weights(golden):
     return from_torch("set_transformer", sd, heads=4, pooling_heads=4)
 
 
-def start(task, tx, golden):
-    state = train_state.create(task, tx, seed=0)
+def start(objective, tx, golden):
+    state = train_state.create(objective, tx, seed=0)
     weights = fixture_weights(golden)
     params = {"encoder": weights.params, "log_scale": jnp.float32(0)}
     assert jax.tree.structure(params) == jax.tree.structure(state.params)
     stats = {"encoder": weights.batch_stats}
+    for leaf in jax.tree.leaves((params, stats)):
+        assert leaf.dtype == jnp.float32, "float64 where the fixture `precision` says so"
     return state.replace(params=params, batch_stats=stats, opt_state=tx.init(params))
 
 
@@ -73,31 +128,39 @@ def cut(value, name):
     return value[:32, :32] if name.endswith("[:32,:32]") else value
 
 
-@pytest.mark.parametrize("loss", ["leave_one_out", "pairwise"])
-def test_three_steps_are_the_published_ones(golden, loss):
+@pytest.mark.parametrize(
+    "precision, loss",
+    # Float32 once: of pairwise the fixture has neither gradients nor parameters, only norms.
+    [("float64", "leave_one_out"), ("float64", "pairwise"), ("float32", "leave_one_out")],
+    indirect=["precision"],
+)
+def test_three_steps_are_the_published_ones(golden, precision, loss):
     slots = {"bas": 4, "resp": 3, "ecg": 2, "emg": 3}
-    task, tx = reference_task(golden, loss, slots)
-    state, batch = start(task, tx, golden), make_batch(golden)
-    b = len(batch["index"])
+    objective, tx = reference_objective(loss, slots, precision)
+    state, batch = start(objective, tx, golden), make_batch(golden)
+    b, limit = len(batch["index"]), TOLERANCE[precision]
     with jax.default_matmul_precision("highest"):
-        # The suite compiles without optimisation, which sums in another order; a third step shows
-        # it in the fourth digit. Here, as users run.
-        step = jax.jit(train_state.step_function(task, tx), compiler_options=OPTIMISED)
+        # The suite compiles without optimisation; in float32 here, as users run.
+        options = OPTIMISED if precision == "float32" else None
+        step = jax.jit(step_function(objective, tx), compiler_options=options)
         states, losses = [], []
         for _ in range(3):
             state, metrics = step(state, batch)
             states.append(state)
-            losses.append(float(metrics["loss"]) * b)
+            losses.append(means(metrics)["loss"] * b)
+    assert metrics["loss"][0].dtype == precision
     grads = optax.tree.get(states[0].opt_state, "trace")  # momentum's first is the gradient itself
 
-    # Noise of float32 against float64 (INDEX.md): loss 1.5e-6, gradients 2e-6 of the largest entry,
-    # four significant digits after three steps.
-    np.testing.assert_allclose(losses, golden[f"{loss}/loss_sum_steps64"], rtol=1e-5)
-    scale = [float(s.params["log_scale"]) for s in states]
-    np.testing.assert_allclose(scale, golden[f"{loss}/temperature_after_steps64"], rtol=1e-4)
-    np.testing.assert_allclose(
-        grads["log_scale"], golden[f"{loss}/grad0_64/temperature"], rtol=1e-5
-    )
+    scales = [float(s.params["log_scale"]) for s in states]
+    for i in range(3):
+        want = golden[f"{loss}/loss_sum_steps64"][i]
+        np.testing.assert_allclose(losses[i], want, rtol=limit["losses"][i], err_msg=f"loss {i}")
+        want = golden[f"{loss}/temperature_after_steps64"][i]
+        np.testing.assert_allclose(
+            scales[i], want, rtol=limit["log_scales"][i], err_msg=f"scale {i}"
+        )
+    want = golden[f"{loss}/grad0_64/temperature"]
+    np.testing.assert_allclose(grads["log_scale"], want, rtol=limit["log_scale_gradient"])
 
     theirs = to_torch("set_transformer", grads["encoder"], states[0].batch_stats["encoder"])
     after = to_torch("set_transformer", states[2].params["encoder"], state.batch_stats["encoder"])
@@ -107,19 +170,21 @@ def test_three_steps_are_the_published_ones(golden, loss):
         if not key.startswith(loss) or name == "temperature":
             continue
         plain = name.removesuffix("[:32,:32]")
+        side = "before_kink" if name.startswith(BEFORE_KINK) else "after_kink"
+        want = golden[key]
         if kind == "grad0_64":
-            ours, limit = cut(theirs[plain], name), golden[key]
-            atol = 1e-5 * max(np.abs(limit).max(), 1e-3)
-            np.testing.assert_allclose(ours, limit, rtol=0, atol=atol, err_msg=key)
-        elif kind == "grad0_norm64" and golden[key] > 1e-12:
+            atol = limit[side] * max(np.abs(want).max(), 1e-3)
+            ours = cut(theirs[plain], name)
+            np.testing.assert_allclose(ours, want, rtol=0, atol=atol, err_msg=key)
+        elif kind == "grad0_norm64" and want > 1e-12:
             norm = np.linalg.norm(theirs[plain])
-            np.testing.assert_allclose(norm, golden[key], rtol=1e-4, err_msg=key)
-        elif kind == "bn_after_step0" and not name.endswith("tracked"):
-            np.testing.assert_allclose(theirs[name], golden[key], rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(norm, want, rtol=limit[f"norm_{side}"], err_msg=key)
+        elif kind == "bn_after_step0" and not name.endswith("tracked"):  # before any gradient
+            np.testing.assert_allclose(theirs[name], want, rtol=1e-5, atol=1e-6, err_msg=key)
         elif kind == "param_after3_64":
+            atol = limit["parameters"] * np.abs(want).max()
             ours = cut(after[plain], name)
-            atol = 1e-5 * np.abs(golden[key]).max()
-            np.testing.assert_allclose(ours, golden[key], rtol=0, atol=atol, err_msg=key)
+            np.testing.assert_allclose(ours, want, rtol=0, atol=atol, err_msg=key)
         else:
             continue
         checked += 1
@@ -128,9 +193,9 @@ def test_three_steps_are_the_published_ones(golden, loss):
 
 def test_a_single_channel_goes_past_the_pooling_as_published(golden):
     slots = {"bas": 4, "resp": 3, "ecg": 1, "emg": 3}
-    task, tx = reference_task(golden, "leave_one_out", slots)
-    state, batch = start(task, tx, golden), make_batch(golden, {"EKG": 1})
+    objective, tx = reference_objective("leave_one_out", slots)
+    state, batch = start(objective, tx, golden), make_batch(golden, {"EKG": 1})
     with jax.default_matmul_precision("highest"):
-        loss, _ = jax.jit(task.loss_fn)(state.params, state.batch_stats, batch, jax.random.key(0))
+        loss, _ = jax.jit(objective.loss)(state.params, state.batch_stats, batch, jax.random.key(0))
     published = golden["ekg_single_channel/loss_sum"]
     np.testing.assert_allclose(float(loss) * len(batch["index"]), published, rtol=1e-5)

@@ -169,29 +169,53 @@ def tiny_step(golden, mode, dtype, steps):
         yield loss.item(), directions.numpy(), model, log_scale
 
 
+# In float64 nothing is left but the storage of the fixture's arrays in float32. In float32 one ReLU
+# stands so close to its kink that rounding, which differs with the machine's vectors, decides its
+# side (`interop/test_training_golden.py`). Measured, worst of PyTorch's kernels for SSE, AVX2 and
+# AVX-512 and of starts moved by one unit in the last place: losses 2e-7, 2e-6 and 2e-4; log scales
+# 5e-9, 9e-8 and 1.2e-5; gradients 6e-4 of the largest entry, norms 1e-4; parameters 1.5e-4.
+STEPS = {
+    torch.float32: {
+        "losses": (1e-6, 1e-5, 5e-4),
+        "log_scales": (1e-7, 5e-7, 5e-5),
+        "gradients": 2e-3,
+        "norms": 5e-4,
+        "parameters": 5e-4,
+    },
+    torch.float64: {
+        "losses": (1e-13,) * 3,
+        "log_scales": (1e-13,) * 3,
+        "gradients": 1e-7,
+        "norms": 1e-12,
+        "parameters": 2e-7,
+    },
+}
+
+
 @pytest.mark.real
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
 @pytest.mark.parametrize("mode", replica.MODES)
 def test_three_training_steps(golden, mode, dtype):
     file = golden("h_pretrain_steps_tiny")
-    # Losses: INDEX.md asks for four digits; float32 has more, float64 all.
-    tolerance = 1e-5 if dtype == torch.float32 else 1e-13
+    limit = STEPS[dtype]
     compared = 0
     for step, (loss, directions, model, log_scale) in enumerate(tiny_step(golden, mode, dtype, 3)):
         want = file[f"{mode}/loss_sum_steps64"][step]
-        np.testing.assert_allclose(loss, want, rtol=tolerance)
+        np.testing.assert_allclose(loss, want, rtol=limit["losses"][step])
         want = file[f"{mode}/temperature_after_steps64"][step]
-        close(log_scale.item(), want, tolerance)
+        close(log_scale.item(), want, limit["log_scales"][step])
         if step:
             continue
         close(directions, file[f"{mode}/pairwise_loss_step0"], 1e-5)
-        close(log_scale.grad.item(), file[f"{mode}/grad0_64/temperature"], tolerance)
+        gradient = log_scale.grad.item()
+        want = file[f"{mode}/grad0_64/temperature"]
+        close(gradient, want, 20 * limit["log_scales"][0])  # the learning rate is 1/20
         largest = max(p.grad.abs().max().item() for p in model.parameters())
         for name, parameter in model.named_parameters():
             norm = parameter.grad.double().norm().item()
-            close(norm, file[f"{mode}/grad0_norm64/{name}"], max(tolerance, 1e-12))
+            close(norm, file[f"{mode}/grad0_norm64/{name}"], limit["norms"])
             for key, part in stored(file, f"{mode}/grad0_64/{name}", parameter.grad):
-                close(part, file[key], 1e-5 * largest)
+                close(part, file[key], limit["gradients"] * largest)
                 compared += 1
         for name, buffer in model.named_buffers():
             if f"{mode}/bn_after_step0/{name}" in file.files:
@@ -200,7 +224,7 @@ def test_three_training_steps(golden, mode, dtype):
                 compared += 1
     for name, parameter in model.named_parameters():
         for key, part in stored(file, f"{mode}/param_after3_64/{name}", parameter.detach()):
-            close(part, file[key], 1e-6)
+            close(part, file[key], limit["parameters"])
             compared += 1
     parameters, buffers = len(list(model.parameters())), 3 * len(replica.CONV_CHANNELS)
     assert compared == (2 * parameters + buffers if mode == "leave_one_out" else 0)
