@@ -16,8 +16,8 @@ from tqdm import tqdm
 
 from sleepfm_jax import experiment, signals
 from sleepfm_jax.data import datasets
-from sleepfm_jax.data.clips import Record
 from sleepfm_jax.data.people import subject_hash
+from sleepfm_jax.data.record import Record
 from sleepfm_jax.errors import LeakError
 from sleepfm_jax.metrics import plain_features
 from sleepfm_jax.metrics.feature_sets import Examples

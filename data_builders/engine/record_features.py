@@ -8,11 +8,11 @@ import numpy as np
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import example_serializer
 
-from sleepfm_jax.data import clips
+from sleepfm_jax.data.record import Record, encode
 
 
 def features() -> tfds.features.FeaturesDict:
-    """The TFDS features of a record; see `sleepfm_jax.data.clips.Record` for axes and units."""
+    """The TFDS features of a record; see `sleepfm_jax.data.record.Record` for axes and units."""
     f = tfds.features
     texts = functools.partial(f.Sequence, f.Text())
 
@@ -75,11 +75,11 @@ def _serializer() -> tuple[tfds.features.FeaturesDict, example_serializer.Exampl
     return schema, example_serializer.ExampleSerializer(schema.get_serialized_info())
 
 
-def serialise(record: clips.Record) -> bytes:
+def serialise(record: Record) -> bytes:
     """One record as the tf.Example that TFDS reads; the same bytes in every process.
 
     A tf.Example is a map, which protobuf writes in an order of its own in each process unless told.
     """
     schema, serializer = _serializer()
-    example = serializer.get_tf_example(schema.encode_example(clips.encode(record)))
+    example = serializer.get_tf_example(schema.encode_example(encode(record)))
     return example.SerializeToString(deterministic=True)

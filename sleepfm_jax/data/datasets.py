@@ -21,7 +21,7 @@ import tensorflow_datasets as tfds
 from sleepfm_jax import signals
 from sleepfm_jax.data import people as subjects
 from sleepfm_jax.data import provenance
-from sleepfm_jax.data.clips import Record, decode
+from sleepfm_jax.data.record import Record, decode
 from sleepfm_jax.errors import DatasetError
 
 MIN_VALID = 0.5

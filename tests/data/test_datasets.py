@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from data_builders.simulated_psg.simulated_psg_dataset_builder import Builder
-from sleepfm_jax.data import clips, datasets
+from sleepfm_jax.data import datasets
 from sleepfm_jax.data.datasets import BatchSpec, collate
+from sleepfm_jax.data.record import Record
 from sleepfm_jax.errors import DatasetError
 
 T, P = 40, 10
@@ -24,7 +25,7 @@ def record(number=0, modalities=("bas", "emg", "ecg", "bas"), gaps=(), sd=None, 
     """A clip in which every channel's samples are 100 * its place + the record's number."""
     c = len(modalities)
     values = 100 * np.arange(c)[:, None] + number + np.zeros((c, samples))
-    return clips.Record(
+    return Record(
         signals=values.astype(np.int16),
         scale=0.5 + np.arange(c, dtype=np.float32),
         mean=np.zeros(c, np.float32),

@@ -18,7 +18,7 @@ import tensorflow_datasets as tfds
 from data_builders.edf_folder import bids
 from data_builders.edf_folder.edf_folder_dataset_builder import SUFFIXES, Builder
 from data_builders.engine import report as build_report
-from sleepfm_jax.data import clips as records
+from sleepfm_jax.data.record import decode
 from sleepfm_jax.errors import BuildError
 from tests.helpers.mne_files import write_brainvision, write_eeglab
 
@@ -136,7 +136,7 @@ def build(tree: Path, data_dir: Path, **options):
     found, split_of = {}, {}
     for split in dataset.info.splits:
         data = dataset.as_data_source(split)
-        for record in (records.decode(data[i]) for i in range(len(data))):
+        for record in (decode(data[i]) for i in range(len(data))):
             found.setdefault(record.recording, []).append(record)
             split_of[record.recording] = split
     for clips in found.values():

@@ -18,6 +18,7 @@ from data_builders.engine import record_features, work_unit
 from data_builders.engine import report as build_report
 from data_builders.engine.splits import by_subject, in_two_splits
 from sleepfm_jax.data import clips
+from sleepfm_jax.data.record import decode
 from sleepfm_jax.errors import BuildError
 
 SMALL = {"sfreq": 64, "clip_seconds": 30}
@@ -31,7 +32,7 @@ def build(source, data_dir, **kwargs):
 
 def read_split(builder, split):
     source = tfds.builder_from_directory(builder.data_dir).as_data_source(split)
-    return [clips.decode(source[i]) for i in range(len(source))]
+    return [decode(source[i]) for i in range(len(source))]
 
 
 @pytest.fixture

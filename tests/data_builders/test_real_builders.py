@@ -15,7 +15,7 @@ from data_builders.edf_folder.edf_folder_dataset_builder import Builder as EdfFo
 from data_builders.eegmat.eegmat_dataset_builder import Builder as Eegmat
 from data_builders.engine import report as build_report
 from data_builders.ptbxl.ptbxl_dataset_builder import Builder as Ptbxl
-from sleepfm_jax.data import clips as records
+from sleepfm_jax.data.record import decode
 from sleepfm_jax.errors import BuildError
 
 pytestmark = pytest.mark.real
@@ -29,7 +29,7 @@ def build(cls, source, data_dir, **kwargs):
     found = {}
     for split in read.info.splits:
         source = read.as_data_source(split)
-        found[split] = [records.decode(source[i]) for i in range(len(source))]
+        found[split] = [decode(source[i]) for i in range(len(source))]
     return build_report.load(builder.data_dir), found
 
 
