@@ -170,7 +170,7 @@ class Probe:
         self.scored = splits if self.by_cross_validation else splits[1:]
         self.cohort = datasets.people(folder)["cohort"]
         metadata = self.records["train"].metadata
-        self.task, self.classes = metadata["task"], list(metadata["classes"])
+        self.task, self.classes = metadata["label_kind"], list(metadata["classes"])
         if self.task == "none":
             raise datasets.DatasetError(
                 f"{folder}: no stages and no labels to probe: give hypnograms, or a table with a "

@@ -19,7 +19,7 @@ from sleepfm_jax.recordings.read import Recording
 from sleepfm_jax.recordings.recording import Channel, Window
 from sleepfm_jax.signals import dsp
 
-TASKS = ("none", "staging", "classification", "multilabel")
+LABEL_KINDS = ("none", "staging", "classification", "multilabel")
 
 MIN_CLIP_SECONDS = 1.0
 """A remainder shorter than this is no clip: it does not hold one patch of any configuration."""
@@ -53,14 +53,14 @@ class ClipSpec:
     Attributes:
         sfreq: Hz, of every channel of every clip.
         clip_seconds: length of a clip.
-        task: what the labels are for, one of `TASKS`.
+        label_kind: what the labels are for, one of `LABEL_KINDS`.
         classes: class names in label order (K of them); () when there are no labels.
         resampling: how channels come to sfreq, one of `dsp.METHODS`.
     """
 
     sfreq: float = 128.0
     clip_seconds: float = 300.0
-    task: str = "none"
+    label_kind: str = "none"
     classes: tuple[str, ...] = ()
     resampling: str = "polyphase"
 
@@ -77,8 +77,10 @@ class ClipSpec:
                 f"clip_seconds={self.clip_seconds:g} at sfreq={self.sfreq:g} Hz is {samples:g} "
                 "samples: choose them so that a clip is a whole number of samples"
             )
-        if self.task not in TASKS:
-            raise ValueError(f"task must be one of {', '.join(TASKS)}, not {self.task!r}")
+        if self.label_kind not in LABEL_KINDS:
+            raise ValueError(
+                f"label_kind must be one of {', '.join(LABEL_KINDS)}, not {self.label_kind!r}"
+            )
         if self.resampling not in dsp.METHODS:
             raise ValueError(
                 f"resampling must be one of {', '.join(dsp.METHODS)}, not {self.resampling!r}"
@@ -146,7 +148,7 @@ def clips(recording: Recording, spec: ClipSpec, labels: Sequence[float] = ()) ->
     is kept with sd 0 and marked as one gap, so that models leave it out; a note says so.
 
     Clips follow one another from start to end, or are those of `recording.windows` where it has
-    any and the task is classification or multilabel. A partial clip (the last, or a recording
+    any and the label_kind is classification or multilabel. A partial clip (the last, or a recording
     shorter than a clip) is kept: padded with zeros, the padding a gap of every channel and
     `num_samples` its real length. A clip in which no channel of a known modality has a valid sample
     (a long pause in an EDF+D file) is left out. All of this is written in `recording.notes` and the
@@ -160,7 +162,7 @@ def clips(recording: Recording, spec: ClipSpec, labels: Sequence[float] = ()) ->
         RecordingError: no usable channel, less than MIN_CLIP_SECONDS of recording, or a window
             without as much.
     """
-    labelled = spec.task in ("classification", "multilabel")
+    labelled = spec.label_kind in ("classification", "multilabel")
     windows = recording.windows if labelled else None
     _check_labels(labels, spec, may_be_empty=windows is not None)
     channels, total = usable_channels(recording), round(recording.duration * spec.sfreq)
@@ -174,15 +176,15 @@ def clips(recording: Recording, spec: ClipSpec, labels: Sequence[float] = ()) ->
     native_sfreq = np.array([c.sfreq for c in channels], np.float32)
     empty = 0
     for clip, (window, (lo, hi)) in enumerate(zip(chosen, spans)):
-        of, cut[clip] = cut[clip], None  # its memory is the caller's now
+        piece, cut[clip] = cut[clip], None  # its memory is the caller's now
         own = labels if window.labels is None else window.labels
         _check_labels(own, spec)
-        if not of.usable:
+        if not piece.usable:
             empty += 1
             continue
         yield Record(
-            signals=of.signals,
-            scale=of.scale,
+            signals=piece.signals,
+            scale=piece.scale,
             mean=mean,
             sd=sd,
             channel_labels=[c.label for c in channels],
@@ -191,7 +193,7 @@ def clips(recording: Recording, spec: ClipSpec, labels: Sequence[float] = ()) ->
             modalities=[c.modality for c in channels],
             native_sfreq=native_sfreq,
             positions=positions,
-            gaps=np.concatenate([np.zeros((0, 3), np.int32), *of.gaps]),
+            gaps=np.concatenate([np.zeros((0, 3), np.int32), *piece.gaps]),
             num_samples=hi - lo,
             stages=stages_of_clip(recording.stages, window.start, spec),
             labels=np.asarray(own, np.float32),
@@ -240,15 +242,15 @@ def _cut(
     for i, channel in enumerate(channels):
         z, valid, mean[i], sd[i] = _standardised(channel, spec, total)
         usable |= known[i] and bool(valid.any())
-        for of, (lo, hi) in zip(cut, spans):
+        for piece, (lo, hi) in zip(cut, spans):
             clip_valid = np.zeros((1, spec.clip_samples), bool)  # the padding is False
             clip_valid[0, : hi - lo] = valid[lo:hi]
             gaps = dsp.mask_to_gaps(clip_valid)
             if len(gaps):
-                of.gaps.append(gaps + np.array([i, 0, 0], np.int32))
-            of.usable |= bool(known[i] and clip_valid.any())
+                piece.gaps.append(gaps + np.array([i, 0, 0], np.int32))
+            piece.usable |= bool(known[i] and clip_valid.any())
             quantised, scale = dsp.quantise(z[None, lo:hi])
-            of.signals[i, : hi - lo], of.scale[i] = quantised[0], scale[0]
+            piece.signals[i, : hi - lo], piece.scale[i] = quantised[0], scale[0]
     if not usable:
         raise RecordingError(
             recording.path,
@@ -294,10 +296,11 @@ def _span(recording: Recording, window: Window, spec: ClipSpec, total: int) -> t
 
 
 def _check_labels(labels: Sequence[float], spec: ClipSpec, may_be_empty: bool = False) -> None:
-    wanted = len(spec.classes) if spec.task in ("classification", "multilabel") else 0
+    wanted = len(spec.classes) if spec.label_kind in ("classification", "multilabel") else 0
     if len(labels) != wanted and not (may_be_empty and len(labels) == 0):
         raise ValueError(
-            f"{len(labels)} labels for task {spec.task!r} with classes {spec.classes}: must match"
+            f"{len(labels)} labels for label_kind {spec.label_kind!r} with classes "
+            f"{spec.classes}: must match"
         )
 
 

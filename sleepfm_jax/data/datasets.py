@@ -67,7 +67,7 @@ class Records:
     Datasets with other classes can be pretrained on together: records then come without labels.
 
     Attributes:
-      metadata: sfreq, clip_seconds, task, classes, preprocessing … as the builder wrote them.
+      metadata: sfreq, clip_seconds, label_kind, classes, preprocessing … as the builder wrote them.
     """
 
     def __init__(self, folders: Sequence[Path], split: str):
@@ -80,7 +80,7 @@ class Records:
                     f"{folder}: no split {split!r}; it has {sorted(builder.info.splits)}"
                 )
             self._sources.append(builder.as_data_source(split))
-            metadata.append(dict(builder.info.metadata or {}))
+            metadata.append(provenance.with_label_kind(builder.info.metadata or {}))
         self.metadata = metadata[0]
         for folder, other in zip(self.folders, metadata):
             for key in ("sfreq", "clip_seconds"):
@@ -89,7 +89,7 @@ class Records:
                         f"{folder}: {key} is {other[key]}, but {self.folders[0]} has "
                         f"{self.metadata[key]}: build them alike to use them together"
                     )
-        kinds = [(other["task"], list(other["classes"])) for other in metadata]
+        kinds = [(other["label_kind"], list(other["classes"])) for other in metadata]
         self._labelled = all(kind == kinds[0] for kind in kinds)
         self._ends = np.cumsum([len(source) for source in self._sources])
 

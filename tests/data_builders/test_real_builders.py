@@ -42,7 +42,7 @@ def test_two_real_polysomnograms(shared, tmp_path):
     (folder / "nox.edf").symlink_to(shared / "data" / "psg_nox_2min" / "subject1.edf")
     report, found = build(EdfFolder, folder, tmp_path / "out")
     dreams, nox = report["recordings"]
-    assert report["spec"]["task"] == "staging"
+    assert report["spec"]["label_kind"] == "staging"
     assert [dreams["clips"], nox["clips"]] == [6, 1]
 
     modality = {c["label"]: c["modality"] for c in dreams["channels"]}
