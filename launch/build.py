@@ -73,12 +73,13 @@ _RESAMPLING = flags.DEFINE_enum(
     "through; only to feed an encoder that was trained on such records. [default: polyphase]",
 )
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the split by subject.")
-_TASK = flags.DEFINE_enum(
-    "task",
+_LABEL_KIND = flags.DEFINE_enum(
+    "label_kind",
     None,
     ["none", "staging", "classification", "multilabel"],
     "What the labels are for. [default: found out from the recordings and the table]",
 )
+flags.DEFINE_alias("task", "label_kind")  # its name until datasets had label_kind
 _COHORT = flags.DEFINE_string(
     "cohort",
     None,
@@ -123,7 +124,7 @@ def builder_options() -> dict[str, object]:
     options: dict[str, object] = {
         "clip_seconds": _CLIP_SECONDS.value,
         "sfreq": _SFREQ.value,
-        "task": _TASK.value,
+        "label_kind": _LABEL_KIND.value,
         "resampling": _RESAMPLING.value,
         "cohort": _COHORT.value,
         "table": _TABLE.value,

@@ -143,7 +143,7 @@ def test_imports_point_downward_only(root):
         ("sleepfm_jax.models.encoder", "from sleepfm_jax.training import sharding"),
         ("sleepfm_jax.models.encoder", "from sleepfm_jax.training.sharding import DATA"),
         ("sleepfm_jax.recordings.formats.edf", "from sleepfm_jax.simulation import cohorts"),
-        ("sleepfm_jax.recordings.read", "from sleepfm_jax.data.clips import Record"),
+        ("sleepfm_jax.recordings.read", "from sleepfm_jax.data.record import Record"),
         ("sleepfm_jax.data.datasets", "from sleepfm_jax.simulation.body import noise"),
         ("sleepfm_jax.data.datasets", "import jax.numpy as jnp"),
         ("sleepfm_jax.data.datasets", "def f():\n    from jax import numpy"),

@@ -18,7 +18,7 @@ from data_builders.families.twelve_lead import (
     LABELS,
     METADATA,
     SFREQ,
-    check_task,
+    check_label_kind,
     keep_middle,
     label_vector,
 )
@@ -55,7 +55,7 @@ class Builder(RecordsBuilder):
 
     def plan(self) -> Plan:
         root = self.require_source()
-        task = check_task(self.task, self.name)
+        label_kind = check_label_kind(self.label_kind, self.name)
         if not storage.is_local(root):
             raise BuildError(
                 f"--source={root}: a file of CODE-15 holds 20,000 exams and would be fetched for "
@@ -84,7 +84,7 @@ class Builder(RecordsBuilder):
                     subject=subject,
                     recording=exam,
                     split=splits[subject],
-                    labels=labels if task == "multilabel" else (),
+                    labels=labels if label_kind == "multilabel" else (),
                     files=(file,),
                     problem=problem,
                 )
@@ -93,8 +93,8 @@ class Builder(RecordsBuilder):
             raise BuildError(
                 f"--source={root}: no exam of {TABLE} can be built: {sources[0].problem}"
             )
-        classes = LABELS if task == "multilabel" else ()
-        return Plan(tuple(sources), task, classes, (), dict(METADATA))
+        classes = LABELS if label_kind == "multilabel" else ()
+        return Plan(tuple(sources), label_kind, classes, (), dict(METADATA))
 
 
 def _table(path: Path) -> list[dict[str, str]]:

@@ -145,7 +145,7 @@ class Builder(RecordsBuilder):
             row.path: row.hypnogram or (None if layout else folder.hypnogram_of(row.path))
             for row in rows
         }
-        task, classes = self._task(rows, beside, notes)
+        label_kind, classes = self._label_kind(rows, beside, notes)
         stems = Counter(os.path.splitext(path)[0] for path in listed)
         try:
             splits = by_subject((r.subject for r in rows), self.seed, self.split_fractions)
@@ -162,7 +162,7 @@ class Builder(RecordsBuilder):
                     # The path without its suffix, unless night.edf lies beside night.bdf.
                     recording=stem if stems[stem] == 1 else row.path,
                     split=row.split or splits[row.subject],
-                    labels=label_vector(row.label, task, classes),
+                    labels=label_vector(row.label, label_kind, classes),
                     hypnogram=beside[row.path],
                     files=folder.parts_of(row.path) + sidecars,
                     problem=_problem(folder, row, table) or unclear,
@@ -190,7 +190,7 @@ class Builder(RecordsBuilder):
                 f"{len(spare)} hypnogram files belong to no recording by name (first: {spare[0]}): "
                 "name them in the table's hypnogram column"
             )
-        return Plan(tuple(sources), task, classes, tuple(notes))
+        return Plan(tuple(sources), label_kind, classes, tuple(notes))
 
     def _rows(
         self,
@@ -222,42 +222,46 @@ class Builder(RecordsBuilder):
         notes.append("no table: each file's name is taken for its subject")
         return [Row(p, Path(p).stem, "", "", "") for p in found]
 
-    def _task(
+    def _label_kind(
         self, rows: list[Row], hypnograms: Mapping[str, str | None], notes: list[str]
     ) -> tuple[str, tuple[str, ...]]:
         """What the labels are for: as told, else staging before classes before nothing."""
         labels = {part for r in rows for part in _parts(r.label)} - {NO_CLASS}
-        task = self.task
+        label_kind = self.label_kind
         asked = self.label_column is not None  # for these labels, whatever else there is
-        if asked and task not in (None, "classification", "multilabel"):
-            raise BuildError(f"--label_column={self.label_column} has no use with --task={task}")
+        if asked and label_kind not in (None, "classification", "multilabel"):
+            raise BuildError(
+                f"--label_column={self.label_column} has no use with --label_kind={label_kind}"
+            )
         if asked and not labels:
             raise BuildError(f"--label_column={self.label_column}: no recording has a label there")
-        if task is None:
+        if label_kind is None:
             if any(hypnograms.values()) and not asked:
-                task = "staging"
+                label_kind = "staging"
                 if labels:
                     notes.append(
-                        "stages found, so the table's labels are not used: --task=classification "
-                        "or --task=multilabel to use them"
+                        "stages found, so the table's labels are not used: "
+                        "--label_kind=classification or --label_kind=multilabel to use them"
                     )
             elif labels:
                 several = any(len(_parts(r.label)) > 1 or r.label == NO_CLASS for r in rows)
-                task = "multilabel" if several else "classification"
+                label_kind = "multilabel" if several else "classification"
             else:
-                task = "none"
-        if task not in ("classification", "multilabel"):
-            return task, ()
+                label_kind = "none"
+        if label_kind not in ("classification", "multilabel"):
+            return label_kind, ()
         if not labels:
             raise BuildError(
-                f"--task={task} needs labels: a table with a filled label column, or --label_column"
+                f"--label_kind={label_kind} needs labels: a table with a filled label column, "
+                "or --label_column"
             )
         several = [r.path for r in rows if len(_parts(r.label)) > 1]
-        if task == "classification" and several:
+        if label_kind == "classification" and several:
             raise BuildError(
-                f"--task=classification, but {several[0]} has several labels: --task=multilabel"
+                f"--label_kind=classification, but {several[0]} has several labels: "
+                "--label_kind=multilabel"
             )
-        return task, tuple(sorted(labels))
+        return label_kind, tuple(sorted(labels))
 
 
 def _bids_layout(folder: Folder, notes: list[str]) -> bids.Layout | None:
@@ -285,9 +289,9 @@ def _parts(label: str) -> list[str]:
     return [part.strip() for part in label.split("|") if part.strip()]
 
 
-def label_vector(label: str, task: str, classes: Sequence[str]) -> tuple[float, ...]:
+def label_vector(label: str, label_kind: str, classes: Sequence[str]) -> tuple[float, ...]:
     """float [K]: 1 for each class that a table's label names, NaN throughout where it is blank."""
-    if task not in ("classification", "multilabel"):
+    if label_kind not in ("classification", "multilabel"):
         return ()
     parts = _parts(label)
     if not parts:

@@ -34,9 +34,9 @@ class Builder(RecordsBuilder):
 
     def plan(self) -> Plan:
         root = self.require_source()
-        if self.task not in (None, "classification"):
+        if self.label_kind not in (None, "classification"):
             raise BuildError(
-                f"--task={self.task}: eegmat is for classification (rest or arithmetic)"
+                f"--label_kind={self.label_kind}: eegmat is for classification (rest or arithmetic)"
             )
         edfs = sorted(p for p in root.iterdir() if p.suffix.lower() == ".edf")
         notes = [

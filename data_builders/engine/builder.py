@@ -40,7 +40,7 @@ from data_builders.engine.work_unit import Source, UnitResult, WorkUnit
 from sleepfm_jax import signals
 from sleepfm_jax.data import people as subjects
 from sleepfm_jax.data import provenance
-from sleepfm_jax.data.clips import TASKS, ClipSpec, preprocessing
+from sleepfm_jax.data.clips import LABEL_KINDS, ClipSpec, preprocessing
 from sleepfm_jax.errors import BuildError
 from sleepfm_jax.recordings.read import Recording
 
@@ -51,14 +51,14 @@ class Plan:
 
     Attributes:
         sources: every recording, those known to be unusable too (`problem`), in their order.
-        task: none, staging, classification or multilabel.
+        label_kind: none, staging, classification or multilabel.
         classes: names of the K labels; () for none and staging.
         notes: what a person should know about the plan.
         metadata: further entries of the dataset's metadata.
     """
 
     sources: tuple[Source, ...]
-    task: str = "none"
+    label_kind: str = "none"
     classes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     metadata: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -72,7 +72,7 @@ class RecordsBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registrat
             records that exist already.
         data_dir: where datasets live; records go to data_dir/NAME/VERSION.
         sfreq, clip_seconds: of the clips; the dataset's own default when None.
-        task: none, staging, classification or multilabel; found out when None.
+        label_kind: none, staging, classification or multilabel; found out when None.
         seed: of the split by subject.
         resampling: polyphase or reference, see `sleepfm_jax.signals.dsp.resample`.
         cohort: whose subjects these are (`sleepfm_jax.data.people`); the dataset's name when
@@ -97,15 +97,17 @@ class RecordsBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registrat
         data_dir: str | os.PathLike[str] | None = None,
         sfreq: float | None = None,
         clip_seconds: float | None = None,
-        task: str | None = None,
+        label_kind: str | None = None,
         seed: int = 0,
         resampling: str = "polyphase",
         cohort: str | None = None,
         **kwargs: Any,
     ):
-        if task is not None and task not in TASKS:
-            raise BuildError(f"task must be one of {', '.join(TASKS)}, not {task!r}")
-        self.task, self.seed = task, seed
+        if label_kind is not None and label_kind not in LABEL_KINDS:
+            raise BuildError(
+                f"label_kind must be one of {', '.join(LABEL_KINDS)}, not {label_kind!r}"
+            )
+        self.label_kind, self.seed = label_kind, seed
         self.cohort = cohort or self.COHORT or self.name
         try:
             self.source = None if source is None else storage.as_path(source)
@@ -123,7 +125,7 @@ class RecordsBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registrat
             "source": source,
             "sfreq": sfreq,
             "clip_seconds": clip_seconds,
-            "task": task,
+            "label_kind": label_kind,
             "seed": seed,
             "resampling": resampling,
             "cohort": cohort,
@@ -198,11 +200,11 @@ class RecordsBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registrat
         _check_subjects(plan.sources)
         spec = dataclasses.replace(
             self.spec,
-            task=plan.task,
-            classes=signals.STAGES if plan.task == "staging" else plan.classes,
+            label_kind=plan.label_kind,
+            classes=signals.STAGES if plan.label_kind == "staging" else plan.classes,
         )
         units = self._units(root, plan, spec)
-        made_of = [*(u.inputs for u in units), repr(plan), self.cohort]
+        made_of = [*(u.inputs for u in units), _identity(plan), self.cohort]
         fingerprint = hashlib.sha256("\n".join(made_of).encode()).hexdigest()
         if dataset_folder.exists(final) and not overwrite:
             if _existing_fingerprint(final) == fingerprint:
@@ -258,12 +260,16 @@ class RecordsBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registrat
             dataset_folder.discard(final)
             reasons = "\n".join(f"  {r['path']}: {r['reason']}" for r in reports[:20])
             raise BuildError(f"none of the {len(reports)} recordings could be built:\n{reasons}")
-        if plan.task == "none" and self.task is None and any(_has_stages(r) for r in reports):
-            spec = dataclasses.replace(spec, task="staging", classes=signals.STAGES)
+        if (
+            plan.label_kind == "none"
+            and self.label_kind is None
+            and any(_has_stages(r) for r in reports)
+        ):
+            spec = dataclasses.replace(spec, label_kind="staging", classes=signals.STAGES)
         metadata = {
             "sfreq": spec.sfreq,
             "clip_seconds": spec.clip_seconds,
-            "task": spec.task,
+            "label_kind": spec.label_kind,
             "classes": list(spec.classes),
             "preprocessing": preprocessing(spec.resampling),
             "seed": self.seed,
@@ -300,6 +306,12 @@ def _check_subjects(sources: Sequence[Source]) -> None:
         raise BuildError(
             f"{len(shared)} subjects are in two splits ({found}): results would be optimistic"
         )
+
+
+def _identity(plan: Plan) -> str:
+    """A plan as text, for the fingerprint. Changed words would make records that exist strangers:
+    label_kind was called task when the first were built."""
+    return repr(plan).replace("label_kind=", "task=")
 
 
 def _bytes_of(root: storage.AnyPath, source: Source) -> int:

@@ -10,8 +10,8 @@ import tensorflow_datasets as tfds
 from data_builders.engine import report as build_report
 from data_builders.engine import storage
 from data_builders.engine.splits import in_two_splits
-from sleepfm_jax.data import clips as records
 from sleepfm_jax.data import people as subjects
+from sleepfm_jax.data.record import decode
 from sleepfm_jax.errors import LeakError
 
 
@@ -60,7 +60,7 @@ def check_dataset(folder: str | os.PathLike[str], *, every_record: bool = False)
         for split in stored:
             source = builder.as_data_source(split)
             for i in range(len(source)):
-                record = records.decode(source[i])
+                record = decode(source[i])
                 check(record.subject, split, f"record {i} of {split}")
     if unseen := set(where) - seen:
         raise LeakError(f"{path}: {len(unseen)} subjects have no record: {_some(unseen)}")

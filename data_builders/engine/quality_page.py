@@ -68,7 +68,7 @@ def render(report: dict[str, Any]) -> str:
 
 
 def _classes(report: dict[str, Any]) -> bool:
-    return report["spec"]["task"] in ("classification", "multilabel")
+    return report["spec"]["label_kind"] in ("classification", "multilabel")
 
 
 def _montage(channels: list[dict[str, Any]]) -> tuple:

@@ -197,7 +197,7 @@ def summary(report: dict[str, Any], where: str) -> str:
         lines.append(f"  {split:<11}{t['clips']:>7} clips of {t['subjects']} subjects")
     if totals["labels"]:
         # Recordings of labelled clips may be scored too: sleep_epochs, not clips.
-        classes = spec["classes"] if spec["task"] in ("classification", "multilabel") else ()
+        classes = spec["classes"] if spec["label_kind"] in ("classification", "multilabel") else ()
         counts = [
             f"{', '.join(f'{name} {n}' for name, n in found.items())} ({counted})"
             for counted, found in (
@@ -206,7 +206,7 @@ def summary(report: dict[str, Any], where: str) -> str:
             )
             if found
         ]
-        lines.append(f"  task {spec['task']}: {'; '.join(counts)}")
+        lines.append(f"  label_kind {spec['label_kind']}: {'; '.join(counts)}")
     modalities = ", ".join(f"{m} {n}" for m, n in totals["channels_by_modality"].items())
     lines += [f"  channels by modality: {modalities}", f"Records: {where}"]
     lines.append(f"Report:  {where}/{FILENAME}, and build_report.html to look at")

@@ -25,8 +25,9 @@ from array_record.python.array_record_module import ArrayRecordWriter
 
 from data_builders.engine import record_features, storage
 from sleepfm_jax import signals
-from sleepfm_jax.data import clips as records
 from sleepfm_jax.data.clips import ClipSpec
+from sleepfm_jax.data.clips import clips as cut_clips
+from sleepfm_jax.data.record import Record
 from sleepfm_jax.errors import RecordingError
 from sleepfm_jax.recordings.read import Recording
 from sleepfm_jax.signals import dsp
@@ -284,7 +285,7 @@ def _build_recording(unit: WorkUnit, source: Source, writer: ArrayRecordWriter) 
     }
 
 
-def _content(record: records.Record) -> str:
+def _content(record: Record) -> str:
     """Hash of a clip's signals, by which copies of one recording are found; "" where all are flat.
 
     A standardised signal is the same whatever the gain; names and times do not matter.
@@ -296,12 +297,12 @@ def _content(record: records.Record) -> str:
 
 def _examples(
     recording: Recording, spec: ClipSpec, labels: tuple[float, ...]
-) -> Iterator[tuple[records.Record, bytes]]:
-    for record in records.clips(recording, spec, labels):
+) -> Iterator[tuple[Record, bytes]]:
+    for record in cut_clips(recording, spec, labels):
         yield record, record_features.serialise(record)
 
 
-def _valid_samples(record: records.Record) -> np.ndarray:
+def _valid_samples(record: Record) -> np.ndarray:
     """Samples of each channel that were recorded and are not in a gap, int [C]; no padding."""
     channel, *runs = record.gaps.T
     start, stop = np.minimum(runs, record.num_samples)
@@ -337,7 +338,7 @@ def reason_of(error: Exception, roots: Sequence[str], path: str) -> str:
     return f"{type(error).__name__}: {text}"
 
 
-def _count_labels(record: records.Record, spec: ClipSpec, counts: dict[str, int]) -> None:
+def _count_labels(record: Record, spec: ClipSpec, counts: dict[str, int]) -> None:
     """Adds one clip: its scored sleep_epochs by stage, and 1 for each class that it carries."""
     for stage in record.stages[record.stages >= 0]:
         name = signals.STAGES[stage]

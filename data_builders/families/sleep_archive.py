@@ -91,7 +91,7 @@ class ByName:
 
 
 class SleepArchiveBuilder(RecordsBuilder, skip_registration=True):
-    """Base class of the builders of sleep archives. The task is staging.
+    """Base class of the builders of sleep archives. label_kind is staging.
 
     Splits are by subject: the archive's own where there is one (`official_split`), else drawn from
     the subjects' names and the seed, so that all nights of a person are in one split.
@@ -125,8 +125,8 @@ class SleepArchiveBuilder(RecordsBuilder, skip_registration=True):
 
     def plan(self) -> Plan:
         root = self.require_source()
-        if self.task not in (None, "staging", "none"):
-            raise BuildError(f"--task={self.task}: {self.name} is for staging, or none")
+        if self.label_kind not in (None, "staging", "none"):
+            raise BuildError(f"--label_kind={self.label_kind}: {self.name} is for staging, or none")
         listed = storage.listing(root)
         files = ByName(listed)
         candidates = [p for p in listed if p.lower().endswith(self.SUFFIXES)]
@@ -173,7 +173,7 @@ class SleepArchiveBuilder(RecordsBuilder, skip_registration=True):
         spare = [p for p in spare if p not in used and not self.is_extra(p, files)]
         return Plan(
             tuple(sources),
-            "none" if self.task == "none" else "staging",
+            "none" if self.label_kind == "none" else "staging",
             notes=(*self.NOTES, *_notes(built, spare)),
         )
 

@@ -114,7 +114,7 @@ class CincBuilder(RecordsBuilder, skip_registration=True):
 
     def plan(self) -> Plan:
         root = self.require_source()
-        task = check_task(self.task, self.name)
+        label_kind = check_label_kind(self.label_kind, self.name)
         listed = storage.listing(root)
         files = frozenset(listed)
         headers = [p for p in listed if p.endswith(".hea")]
@@ -138,19 +138,19 @@ class CincBuilder(RecordsBuilder, skip_registration=True):
         notes = ["the headers name no patient: each exam is taken for a person"]
         if len(mine) < len(headers):
             notes.append(f"{len(headers) - len(mine)} headers of other sources are not used")
-        classes = self.CLASSES if task == "multilabel" else ()
-        return Plan(tuple(sources), task, classes, tuple(notes), dict(METADATA))
+        classes = self.CLASSES if label_kind == "multilabel" else ()
+        return Plan(tuple(sources), label_kind, classes, tuple(notes), dict(METADATA))
 
 
-def check_task(task: str | None, name: str) -> str:
-    """The task of a dataset of exams.
+def check_label_kind(label_kind: str | None, name: str) -> str:
+    """What the labels of a dataset of exams are.
 
     Raises:
         BuildError: one that it has no labels for.
     """
-    if task not in (None, "multilabel", "none"):
-        raise BuildError(f"--task={task}: {name} is multilabel, or none")
-    return task or "multilabel"
+    if label_kind not in (None, "multilabel", "none"):
+        raise BuildError(f"--label_kind={label_kind}: {name} is multilabel, or none")
+    return label_kind or "multilabel"
 
 
 def label_vector(row: Mapping[str, Any], classes: Sequence[str]) -> tuple[float, ...]:

@@ -50,7 +50,7 @@ class Found:
 
 
 class WakeEegBuilder(RecordsBuilder, skip_registration=True):
-    """Base class of the builders of labelled wake EEG: one class a clip (or `--task=none`)."""
+    """Base class of the builders of labelled wake EEG: a class a clip (or `--label_kind=none`)."""
 
     CLASSES: ClassVar[tuple[str, ...]]
     EXAMPLE: ClassVar[str]  # of a recording's path
@@ -63,8 +63,10 @@ class WakeEegBuilder(RecordsBuilder, skip_registration=True):
 
     def plan(self) -> Plan:
         root = self.require_source()
-        if self.task not in (None, "classification", "none"):
-            raise BuildError(f"--task={self.task}: {self.name} is for classification, or none")
+        if self.label_kind not in (None, "classification", "none"):
+            raise BuildError(
+                f"--label_kind={self.label_kind}: {self.name} is for classification, or none"
+            )
         listed = storage.listing(root)
         files = frozenset(listed)
         recordings = [p for p in listed if PurePosixPath(p).suffix.lower() == ".edf"]
@@ -78,26 +80,26 @@ class WakeEegBuilder(RecordsBuilder, skip_registration=True):
         splits = self._splits(known)
         tested = {f.subject for f in known.values() if f.official == "test"}
         sources = []
-        for path, of in found.items():
+        for path, said in found.items():
             name = path.removesuffix(PurePosixPath(path).suffix)
-            if of is None:
+            if said is None:
                 reason = f"its path is not like {self.EXAMPLE}"
                 sources.append(Source(path, "", name, "", problem=reason))
                 continue
-            problem = of.problem
-            missing = [file for file in of.files if file not in files]
+            problem = said.problem
+            missing = [file for file in said.files if file not in files]
             if missing and problem is None:
                 problem = f"missing file: {' and '.join(missing)}"
-            if problem is None and of.official == "train" and of.subject in tested:
-                problem = f"its subject {of.subject} is in the archive's test set too: left out"
+            if problem is None and said.official == "train" and said.subject in tested:
+                problem = f"its subject {said.subject} is in the archive's test set too: left out"
             sources.append(
                 Source(
                     path=path,
-                    subject=of.subject,
+                    subject=said.subject,
                     recording=name,
-                    split="test" if of.official == "test" else splits[of.subject],
-                    labels=() if self.task == "none" else of.labels,
-                    files=of.files,
+                    split="test" if said.official == "test" else splits[said.subject],
+                    labels=() if self.label_kind == "none" else said.labels,
+                    files=said.files,
                     problem=problem,
                 )
             )
@@ -106,7 +108,7 @@ class WakeEegBuilder(RecordsBuilder, skip_registration=True):
                 f"--source={root}: none of {len(sources)} recordings can be built; the first, "
                 f"{sources[0].path}: {sources[0].problem}"
             )
-        if self.task == "none":
+        if self.label_kind == "none":
             return Plan(tuple(sources), "none", (), self.NOTES, self.metadata())
         return Plan(tuple(sources), "classification", self.CLASSES, self.NOTES, self.metadata())
 

@@ -56,9 +56,10 @@ class Builder(RecordsBuilder):
 
     def plan(self) -> Plan:
         root = self.require_source()
-        if self.task not in (None, "multilabel"):
+        if self.label_kind not in (None, "multilabel"):
             raise BuildError(
-                f"--task={self.task}: {self.name} is multilabel ({', '.join(self.CLASSES)})"
+                f"--label_kind={self.label_kind}: {self.name} is multilabel "
+                f"({', '.join(self.CLASSES)})"
             )
         exams = _table(root, "ptbxl_database.csv")
         column = "filename_lr" if self.sfreq_source == 100 else "filename_hr"

@@ -28,8 +28,8 @@ from scipy import signal
 
 from data_builders.engine import work_unit
 from data_builders.simulated_psg.simulated_psg_dataset_builder import Builder
-from sleepfm_jax.data import clips
 from sleepfm_jax.data.memory import keep_freed_memory
+from sleepfm_jax.data.record import decode
 from sleepfm_jax.simulation import cohorts
 
 _NIGHTS = flags.DEFINE_integer("nights", 4, "Recordings.", lower_bound=1)
@@ -83,14 +83,14 @@ def random_reads(folder: str, split: str, seed: int = 0) -> tuple[float, float, 
     total = sum(len(reader[int(i)]) for i in order)
     raw = total / (time.perf_counter() - begun)
     begun = time.perf_counter()
-    total = sum(clips.decode(source[int(i)]).signals.nbytes for i in order)
+    total = sum(decode(source[int(i)]).signals.nbytes for i in order)
     return raw / 1e6, total / (time.perf_counter() - begun) / 1e6, len(order)
 
 
 def agreement(folder: str, unit: work_unit.WorkUnit, hdf5: Path) -> float:
     """Median correlation of both ways' channels over the first clip: have they done the same?"""
     source = tfds.builder_from_directory(folder).as_data_source(unit.split)
-    found = (clips.decode(source[i]) for i in range(len(source)))
+    found = (decode(source[i]) for i in range(len(source)))
     first = next(r for r in found if r.recording == unit.sources[0].recording)
     with h5py.File(hdf5) as file:
         pairs = [

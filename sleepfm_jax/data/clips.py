@@ -1,26 +1,25 @@
-"""The stored record: one clip of one recording, every channel, int16, self-describing.
+"""A recording cut into clips.
 
 `clips` turns a `Recording` (native rates, physical units) into `Record`s (one rate, standardised,
-cut and quantised). It imports neither jax nor TFDS, so that any process of any cluster can run it;
-the TFDS features that store a record are in `data_builders/engine/record_features.py`.
+cut and quantised). It imports neither jax nor TFDS, so that any process of any cluster can run it.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from sleepfm_jax import signals
+from sleepfm_jax.data.record import Record
 from sleepfm_jax.errors import RecordingError
 from sleepfm_jax.recordings.read import Recording
 from sleepfm_jax.recordings.recording import Channel, Window
 from sleepfm_jax.signals import dsp
 
-TASKS = ("none", "staging", "classification", "multilabel")
+LABEL_KINDS = ("none", "staging", "classification", "multilabel")
 
 MIN_CLIP_SECONDS = 1.0
 """A remainder shorter than this is no clip: it does not hold one patch of any configuration."""
@@ -54,14 +53,14 @@ class ClipSpec:
     Attributes:
         sfreq: Hz, of every channel of every clip.
         clip_seconds: length of a clip.
-        task: what the labels are for, one of `TASKS`.
+        label_kind: what the labels are for, one of `LABEL_KINDS`.
         classes: class names in label order (K of them); () when there are no labels.
         resampling: how channels come to sfreq, one of `dsp.METHODS`.
     """
 
     sfreq: float = 128.0
     clip_seconds: float = 300.0
-    task: str = "none"
+    label_kind: str = "none"
     classes: tuple[str, ...] = ()
     resampling: str = "polyphase"
 
@@ -78,8 +77,10 @@ class ClipSpec:
                 f"clip_seconds={self.clip_seconds:g} at sfreq={self.sfreq:g} Hz is {samples:g} "
                 "samples: choose them so that a clip is a whole number of samples"
             )
-        if self.task not in TASKS:
-            raise ValueError(f"task must be one of {', '.join(TASKS)}, not {self.task!r}")
+        if self.label_kind not in LABEL_KINDS:
+            raise ValueError(
+                f"label_kind must be one of {', '.join(LABEL_KINDS)}, not {self.label_kind!r}"
+            )
         if self.resampling not in dsp.METHODS:
             raise ValueError(
                 f"resampling must be one of {', '.join(dsp.METHODS)}, not {self.resampling!r}"
@@ -94,45 +95,6 @@ class ClipSpec:
     def clip_epochs(self) -> int:
         """E, sleep_epochs of a clip: clip_seconds / 30, rounded up."""
         return math.ceil(self.clip_seconds / signals.SLEEP_EPOCH_SECONDS - 1e-9)
-
-
-@dataclasses.dataclass
-class Record:
-    """One clip of one recording: C channels, T samples, E sleep_epochs, K classes, G gaps.
-
-    The physical samples are `(signals * scale) * sd + mean`, in `units` (µV where the file gave a
-    voltage). A channel without any spread over the recording has sd 0 and is one long gap.
-    """
-
-    signals: np.ndarray  # int16 [C, T]; 0 in gaps
-    scale: np.ndarray  # float32 [C], of this clip
-    mean: np.ndarray  # float32 [C], of the recording
-    sd: np.ndarray  # float32 [C], of the recording
-    channel_labels: list[str]  # as in the file
-    channel_names: list[str]  # as the field writes them
-    units: list[str]
-    modalities: list[str]
-    native_sfreq: np.ndarray  # float32 [C], Hz in the file
-    positions: np.ndarray  # float32 [C, 3], unit sphere; NaN where there is no electrode
-    gaps: (
-        np.ndarray
-    )  # int32 [G, 3]: channel, start, stop of invalid samples, the padded tail included
-    num_samples: int  # samples of the recording in this clip; the rest of T is padding
-    stages: np.ndarray  # int32 [E], see `stages_of_clip`
-    labels: np.ndarray  # float32 [K]; NaN where unknown
-    subject: str
-    recording: str
-    clip: int  # number of this clip in its recording
-    start: float  # s from the recording's start
-
-    def physical(self) -> np.ndarray:
-        """Samples in physical units, float32 [C, T]; 0-quantised gaps come out as the mean."""
-        z = dsp.dequantise(self.signals, self.scale)  # [C, T]
-        return (z * self.sd[:, None] + self.mean[:, None]).astype(np.float32)
-
-    def valid(self) -> np.ndarray:
-        """True where a sample was recorded, bool [C, T]."""
-        return dsp.gaps_to_mask(self.gaps, *self.signals.shape)
 
 
 def stages_of_clip(stages: np.ndarray | None, start: float, spec: ClipSpec) -> np.ndarray:
@@ -186,7 +148,7 @@ def clips(recording: Recording, spec: ClipSpec, labels: Sequence[float] = ()) ->
     is kept with sd 0 and marked as one gap, so that models leave it out; a note says so.
 
     Clips follow one another from start to end, or are those of `recording.windows` where it has
-    any and the task is classification or multilabel. A partial clip (the last, or a recording
+    any and the label_kind is classification or multilabel. A partial clip (the last, or a recording
     shorter than a clip) is kept: padded with zeros, the padding a gap of every channel and
     `num_samples` its real length. A clip in which no channel of a known modality has a valid sample
     (a long pause in an EDF+D file) is left out. All of this is written in `recording.notes` and the
@@ -200,7 +162,7 @@ def clips(recording: Recording, spec: ClipSpec, labels: Sequence[float] = ()) ->
         RecordingError: no usable channel, less than MIN_CLIP_SECONDS of recording, or a window
             without as much.
     """
-    labelled = spec.task in ("classification", "multilabel")
+    labelled = spec.label_kind in ("classification", "multilabel")
     windows = recording.windows if labelled else None
     _check_labels(labels, spec, may_be_empty=windows is not None)
     channels, total = usable_channels(recording), round(recording.duration * spec.sfreq)
@@ -214,15 +176,15 @@ def clips(recording: Recording, spec: ClipSpec, labels: Sequence[float] = ()) ->
     native_sfreq = np.array([c.sfreq for c in channels], np.float32)
     empty = 0
     for clip, (window, (lo, hi)) in enumerate(zip(chosen, spans)):
-        of, cut[clip] = cut[clip], None  # its memory is the caller's now
+        piece, cut[clip] = cut[clip], None  # its memory is the caller's now
         own = labels if window.labels is None else window.labels
         _check_labels(own, spec)
-        if not of.usable:
+        if not piece.usable:
             empty += 1
             continue
         yield Record(
-            signals=of.signals,
-            scale=of.scale,
+            signals=piece.signals,
+            scale=piece.scale,
             mean=mean,
             sd=sd,
             channel_labels=[c.label for c in channels],
@@ -231,7 +193,7 @@ def clips(recording: Recording, spec: ClipSpec, labels: Sequence[float] = ()) ->
             modalities=[c.modality for c in channels],
             native_sfreq=native_sfreq,
             positions=positions,
-            gaps=np.concatenate([np.zeros((0, 3), np.int32), *of.gaps]),
+            gaps=np.concatenate([np.zeros((0, 3), np.int32), *piece.gaps]),
             num_samples=hi - lo,
             stages=stages_of_clip(recording.stages, window.start, spec),
             labels=np.asarray(own, np.float32),
@@ -280,15 +242,15 @@ def _cut(
     for i, channel in enumerate(channels):
         z, valid, mean[i], sd[i] = _standardised(channel, spec, total)
         usable |= known[i] and bool(valid.any())
-        for of, (lo, hi) in zip(cut, spans):
+        for piece, (lo, hi) in zip(cut, spans):
             clip_valid = np.zeros((1, spec.clip_samples), bool)  # the padding is False
             clip_valid[0, : hi - lo] = valid[lo:hi]
             gaps = dsp.mask_to_gaps(clip_valid)
             if len(gaps):
-                of.gaps.append(gaps + np.array([i, 0, 0], np.int32))
-            of.usable |= bool(known[i] and clip_valid.any())
+                piece.gaps.append(gaps + np.array([i, 0, 0], np.int32))
+            piece.usable |= bool(known[i] and clip_valid.any())
             quantised, scale = dsp.quantise(z[None, lo:hi])
-            of.signals[i, : hi - lo], of.scale[i] = quantised[0], scale[0]
+            piece.signals[i, : hi - lo], piece.scale[i] = quantised[0], scale[0]
     if not usable:
         raise RecordingError(
             recording.path,
@@ -334,10 +296,11 @@ def _span(recording: Recording, window: Window, spec: ClipSpec, total: int) -> t
 
 
 def _check_labels(labels: Sequence[float], spec: ClipSpec, may_be_empty: bool = False) -> None:
-    wanted = len(spec.classes) if spec.task in ("classification", "multilabel") else 0
+    wanted = len(spec.classes) if spec.label_kind in ("classification", "multilabel") else 0
     if len(labels) != wanted and not (may_be_empty and len(labels) == 0):
         raise ValueError(
-            f"{len(labels)} labels for task {spec.task!r} with classes {spec.classes}: must match"
+            f"{len(labels)} labels for label_kind {spec.label_kind!r} with classes "
+            f"{spec.classes}: must match"
         )
 
 
@@ -366,43 +329,3 @@ def add_note(notes: list[str], note: str) -> None:
     """Adds a note once."""
     if note not in notes:
         notes.append(note)
-
-
-_TEXTS = ("subject", "recording")
-_TEXT_LISTS = ("channel_labels", "channel_names", "units", "modalities")
-_NUMBERS = {"num_samples": np.int32, "clip": np.int32, "start": np.float64}
-ARRAYS: dict[str, tuple[Any, int]] = {
-    "signals": (np.int16, 2),
-    "scale": (np.float32, 1),
-    "mean": (np.float32, 1),
-    "sd": (np.float32, 1),
-    "native_sfreq": (np.float32, 1),
-    "positions": (np.float32, 2),
-    "gaps": (np.int32, 2),
-    "stages": (np.int32, 1),
-    "labels": (np.float32, 1),
-}
-"""dtype and rank of each array of a record."""
-
-
-def encode(record: Record) -> dict[str, Any]:
-    """The record as the plain dictionary that TFDS's `features.encode_example` takes."""
-    example: dict[str, Any] = {name: getattr(record, name) for name in _TEXTS + _TEXT_LISTS}
-    for name, dtype in _NUMBERS.items():
-        example[name] = dtype(getattr(record, name))
-    for name, (dtype, _) in ARRAYS.items():
-        example[name] = np.ascontiguousarray(getattr(record, name), dtype)
-    return example
-
-
-def decode(example: Mapping[str, Any]) -> Record:
-    """The inverse of `encode`, from a dictionary as TFDS reads it (text as bytes or as str)."""
-    fields: dict[str, Any] = {name: _text(example[name]) for name in _TEXTS}
-    fields |= {name: [_text(t) for t in example[name]] for name in _TEXT_LISTS}
-    fields |= {name: dtype(example[name]).item() for name, dtype in _NUMBERS.items()}
-    fields |= {name: np.asarray(example[name], dtype) for name, (dtype, _) in ARRAYS.items()}
-    return Record(**fields)
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode("utf-8") if isinstance(value, bytes) else str(value)

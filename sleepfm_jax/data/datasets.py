@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from sleepfm_jax.data import people as people_lib
-from sleepfm_jax.data import provenance
+from sleepfm_jax.data import people, provenance
 from sleepfm_jax.data.record import Record, decode
 from sleepfm_jax.errors import DatasetError
 
@@ -68,7 +67,7 @@ class Records:
                     f"{folder}: no split {split!r}; it has {sorted(builder.info.splits)}"
                 )
             self._sources.append(builder.as_data_source(split))
-            metadata.append(_metadata(builder.info.metadata))
+            metadata.append(provenance.with_label_kind(builder.info.metadata or {}))
         self.metadata = metadata[0]
         self.metadata_of = dict(zip(self.folders, metadata))
         for folder, other in self.metadata_of.items():
@@ -99,8 +98,7 @@ class Records:
 
     def subjects(self) -> set[str]:
         """Pseudonyms of the people in this split (see `data.people`)."""
-        found = (people(folder)["subjects"].get(self.split, ()) for folder in self.folders)
-        return {pseudonym for names in found for pseudonym in names}
+        return set().union(*(people.read(folder).of_split(self.split) for folder in self.folders))
 
     def person_of(self, index: int) -> str:
         """Pseudonym of the person of a record."""
@@ -111,15 +109,14 @@ class Records:
         """Of each record: from the build reports, whose recordings are in the records' order."""
         found: list[str] = []
         for folder, source in zip(self.folders, self._sources):
-            cohort, mine = people(folder)["cohort"], []
+            who, mine = people.read(folder), []
             if (folder / provenance.FILENAME).exists():
                 for recording in provenance.load(folder)["recordings"]:
                     if recording["split"] == self.split and recording["clips"]:
-                        pseudonym = people_lib.subject_hash(cohort, recording["subject"])
-                        mine += [pseudonym] * recording["clips"]
+                        mine += [who.pseudonym(recording["subject"])] * recording["clips"]
             if len(mine) != len(source):
                 subjects = (decode(source[i]).subject for i in range(len(source)))
-                mine = [people_lib.subject_hash(cohort, subject) for subject in subjects]
+                mine = [who.pseudonym(subject) for subject in subjects]
             found += mine
         return found
 
@@ -148,36 +145,13 @@ def find_dataset(data_dir: str | Path, name: str) -> Path:
     return found[-1].parent
 
 
-def people(folder: Path) -> dict[str, Any]:
-    """Whose subjects a dataset has, and who is in which split: its splits.json.
-
-    Raises:
-      DatasetError: it does not say.
-    """
-    try:
-        return people_lib.read_manifest(folder)
-    except (OSError, ValueError) as error:
-        raise DatasetError(
-            f"{folder}: does not say who is in its splits ({error}): build it again"
-        ) from error
-
-
 def check_no_leak(data_dir: str | Path, names: Sequence[str]) -> None:
     """Nobody of the training splits of the named datasets is in another split of any of them.
 
     Raises:
-      DatasetError: says how many are, and where: two datasets of one cohort, split apart.
+      LeakError: says how many are, and where: two datasets of one cohort, split apart.
     """
-    found = {name: people(find_dataset(data_dir, name))["subjects"] for name in names}
-    trained = {s for splits in found.values() for s in splits.get("train", ())}
-    for name, splits in found.items():
-        for split in splits.keys() - {"train"}:
-            if leaked := trained.intersection(splits[split]):
-                raise DatasetError(
-                    f"{len(leaked)} subjects of {name}'s {split} split are in the training split "
-                    f"of {' or '.join(names)}: {', '.join(sorted(leaked)[:5])}; their figures "
-                    "would be optimistic. Build both with the same split, or use one"
-                )
+    people.refuse_leak_between({n: people.read(find_dataset(data_dir, n)) for n in names})
 
 
 def has_split(data_dir: str | Path, name: str, split: str) -> bool:
@@ -195,14 +169,6 @@ def count(data_dir: str | Path, names: Sequence[str], split: str) -> int:
 def open_records(data_dir: str | Path, names: Sequence[str], split: str) -> Records:
     """The records of one split of the named datasets, one after the other."""
     return Records([find_dataset(data_dir, name) for name in names], split)
-
-
-def _metadata(stored: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Metadata as they are called now: `label_kind` was `task` in datasets built before."""
-    metadata = dict(stored or {})
-    if "task" in metadata:
-        metadata.setdefault("label_kind", metadata.pop("task"))
-    return metadata
 
 
 def _infos(root: Path):

@@ -8,6 +8,7 @@ in memory the recordings share the lists. One line a recording, for grep.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,17 @@ def expand(report: dict[str, Any]) -> dict[str, Any]:
     for recording in report["recordings"]:
         if isinstance(recording.get("channels"), int):
             recording["channels"] = lists[recording["channels"]]
+    if "spec" in report:
+        report["spec"] = with_label_kind(report["spec"])
     return report
+
+
+def with_label_kind(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """A dataset's metadata, in today's words: the first datasets call their label_kind `task`."""
+    found = dict(metadata)
+    if "task" in found:
+        found.setdefault("label_kind", found.pop("task"))
+    return found
 
 
 def load(folder: Path) -> dict[str, Any]:

@@ -97,7 +97,7 @@ class Recording:
     annotations: list[Annotation]
     stages: np.ndarray | None  # int8 [E], one a 30-s sleep_epoch from the start; -1 unscored
     notes: list[str] = field(default_factory=list)
-    # Which clips of so many seconds a labelled task takes, where not all from start to end; see
+    # Which clips of so many seconds a labelled dataset takes, where not all from start to end; see
     # `label_windows`.
     windows: Callable[[float], Sequence[Window]] | None = None
 

@@ -178,21 +178,13 @@ def test_stages_travel_with_their_clips():
 
 
 def test_labels_are_given_to_each_clip_and_must_match_the_classes():
-    spec = ClipSpec(clip_seconds=30, task="multilabel", classes=("a", "b"))
+    spec = ClipSpec(clip_seconds=30, label_kind="multilabel", classes=("a", "b"))
     recording = make_recording({"C3-M2": noise(60)})
     out = list(clips.clips(recording, spec, (1.0, float("nan"))))
     for r in out:
         np.testing.assert_array_equal(r.labels, np.array([1, np.nan], np.float32))
     with pytest.raises(ValueError, match="labels"):
         list(clips.clips(recording, spec, (1.0,)))
-
-
-def test_decode_is_the_inverse_of_encode():
-    recording = make_recording({"C3-M2": noise(12), "Lumière": noise(12, seed=1)}, stages=[2])
-    (r,) = clips.clips(recording, ClipSpec(clip_seconds=30))
-    back = clips.decode(clips.encode(r))
-    for name in vars(r):
-        np.testing.assert_array_equal(getattr(back, name), getattr(r, name), err_msg=name)
 
 
 @pytest.mark.parametrize(
@@ -202,9 +194,9 @@ def test_decode_is_the_inverse_of_encode():
         {"sfreq": float("nan")},
         {"clip_seconds": 0.5},
         {"sfreq": 100.5, "clip_seconds": 1.25},
-        {"task": "regression"},
+        {"label_kind": "regression"},
     ],
 )
 def test_an_impossible_spec_is_an_error(arguments):
-    with pytest.raises(ValueError, match=r"sfreq|clip_seconds|task"):
+    with pytest.raises(ValueError, match=r"sfreq|clip_seconds|label_kind"):
         ClipSpec(**arguments)

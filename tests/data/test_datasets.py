@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from data_builders.simulated_psg.simulated_psg_dataset_builder import Builder
-from sleepfm_jax.data import clips, datasets
+from sleepfm_jax.data import datasets, provenance
 from sleepfm_jax.data.datasets import BatchSpec, collate
+from sleepfm_jax.data.record import Record
 from sleepfm_jax.errors import DatasetError
 
 T, P = 40, 10
@@ -24,7 +25,7 @@ def record(number=0, modalities=("bas", "emg", "ecg", "bas"), gaps=(), sd=None, 
     """A clip in which every channel's samples are 100 * its place + the record's number."""
     c = len(modalities)
     values = 100 * np.arange(c)[:, None] + number + np.zeros((c, samples))
-    return clips.Record(
+    return Record(
         signals=values.astype(np.int16),
         scale=0.5 + np.arange(c, dtype=np.float32),
         mean=np.zeros(c, np.float32),
@@ -259,7 +260,7 @@ def test_a_limited_evaluation_is_spread_over_the_split():
 def test_records_on_disk_become_batches(tiny_data_dir):
     train = datasets.open_records(tiny_data_dir, ["simulated_psg"], "train")
     assert len(train) == 36 and train.clip_samples == 30 * 128
-    assert train.metadata["task"] == "staging"
+    assert train.metadata["label_kind"] == "staging"
     montages = [list(modalities) for modalities in train.modalities()]
     assert len(montages) == 6, "all splits"
     assert all(train[i].modalities in montages for i in range(len(train)))
@@ -287,6 +288,22 @@ def test_several_datasets_are_one_after_the_other(tiny_data_dir, tmp_path):
     for index in (0, 35):
         np.testing.assert_array_equal(both[index].signals, both[36 + index].signals)
     assert (both[35].subject, both[35].clip) != (both[36].subject, both[36].clip)
+
+
+def test_a_dataset_of_before_that_says_task_is_read(tiny_data_dir, tmp_path):
+    """The first datasets call their label_kind `task`, in their metadata and in their report."""
+    folder = tmp_path / "simulated_psg" / "1.0.0"
+    shutil.copytree(datasets.find_dataset(tiny_data_dir, "simulated_psg"), folder)
+    for name in ("metadata.json", provenance.FILENAME):
+        text = (folder / name).read_text()
+        assert text.count('"label_kind":') == 1
+        (folder / name).write_text(text.replace('"label_kind":', '"task":'))
+    old = datasets.Records([folder], "train")
+    assert old.metadata["label_kind"] == "staging"
+    assert "task" not in old.metadata
+    assert provenance.load(folder)["spec"]["label_kind"] == "staging"
+    both = [datasets.find_dataset(tiny_data_dir, "simulated_psg"), folder]
+    assert len(datasets.Records(both, "train")[71].labels) == len(old[35].labels)
 
 
 def test_the_newest_version_is_found(tiny_data_dir, tmp_path):
@@ -334,7 +351,7 @@ def test_datasets_with_other_labels_train_together(tiny_data_dir, tmp_path):
         writer.writeheader()
         writer.writerows(row | {"label": "ab"[i % 2]} for i, row in enumerate(rows))
     Builder(
-        source=source, data_dir=tmp_path, table=table, task="classification", clip_seconds=30
+        source=source, data_dir=tmp_path, table=table, label_kind="classification", clip_seconds=30
     ).download_and_prepare()
     folders = [datasets.find_dataset(d, "simulated_psg") for d in (tiny_data_dir, tmp_path)]
     both = datasets.Records(folders, "train")

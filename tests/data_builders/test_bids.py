@@ -18,7 +18,7 @@ import tensorflow_datasets as tfds
 from data_builders.edf_folder import bids
 from data_builders.edf_folder.edf_folder_dataset_builder import SUFFIXES, Builder
 from data_builders.engine import report as build_report
-from sleepfm_jax.data import clips as records
+from sleepfm_jax.data.record import decode
 from sleepfm_jax.errors import BuildError
 from tests.helpers.mne_files import write_brainvision, write_eeglab
 
@@ -136,7 +136,7 @@ def build(tree: Path, data_dir: Path, **options):
     found, split_of = {}, {}
     for split in dataset.info.splits:
         data = dataset.as_data_source(split)
-        for record in (records.decode(data[i]) for i in range(len(data))):
+        for record in (decode(data[i]) for i in range(len(data))):
             found.setdefault(record.recording, []).append(record)
             split_of[record.recording] = split
     for clips in found.values():
@@ -158,11 +158,11 @@ def reasons(tree: Path, data_dir: Path, **options) -> dict[str, str]:
 
 @pytest.mark.parametrize("path", ALL)
 def test_signals_are_those_that_mne_bids_reads(written: Path, path: str):
-    of = mne_bids.get_entities_from_fname(path)
+    entities = mne_bids.get_entities_from_fname(path)
     place = mne_bids.BIDSPath(
         root=written,
         datatype="eeg",
-        **{key: of[key] for key in ("subject", "session", "task", "run")},
+        **{key: entities[key] for key in ("subject", "session", "task", "run")},
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of dates and missing electrode positions
@@ -190,7 +190,7 @@ def test_a_bids_folder_becomes_records(written: Path, tmp_path: Path):
     report, metadata, found, split_of = build(written, tmp_path)
     assert report["totals"]["built"] == 6
     assert [r["path"] for r in report["recordings"]] == ALL
-    assert metadata["task"] == "staging"  # found out when the events were read
+    assert metadata["label_kind"] == "staging"  # found out when the events were read
     assert report["totals"]["labels"] == {"W": 5, "N2": 5, "REM": 5}
     assert {r["subject"] for r in report["recordings"]} == {f"sub-0{i}" for i in range(1, 5)}
     splits = {path: split_of[path.rpartition(".")[0]] for path in ALL}
@@ -216,7 +216,7 @@ def test_a_bids_folder_becomes_records(written: Path, tmp_path: Path):
 
 def test_labels_of_participants(written: Path, tmp_path: Path):
     report, metadata, found, _ = build(written, tmp_path, label_column="group")
-    assert (metadata["task"], metadata["classes"]) == (
+    assert (metadata["label_kind"], metadata["classes"]) == (
         "classification",
         ["control", "insomnia"],
     )
@@ -226,12 +226,12 @@ def test_labels_of_participants(written: Path, tmp_path: Path):
     assert labels[SET_3] == [1, 0]
     assert np.isnan(labels[EDF_4]).all()
     assert found[VHDR_1.rpartition(".")[0]][0].stages.tolist() == [2]
-    for task in ("none", "staging"):
-        assert plan(written, task=task).task == task
-        with pytest.raises(BuildError, match=f"no use with --task={task}"):
-            plan(written, task=task, label_column="group")
+    for label_kind in ("none", "staging"):
+        assert plan(written, label_kind=label_kind).label_kind == label_kind
+        with pytest.raises(BuildError, match=f"no use with --label_kind={label_kind}"):
+            plan(written, label_kind=label_kind, label_column="group")
     with pytest.raises(BuildError, match=r"needs labels: a table .* or --label_column"):
-        plan(written, task="classification")
+        plan(written, label_kind="classification")
 
 
 def test_a_participant_is_in_one_split(tree: Path):
@@ -318,7 +318,7 @@ def test_a_table_says_what_is_built(tree: Path, tmp_path: Path):
         f"{VHDR_1},,ill,\n{EDF_1},,ill,hypnogram.txt\n{SET_3},anna,well,\n"
     )
     planned = plan(tree, label_column="diagnosis")
-    assert planned.task == "classification"
+    assert planned.label_kind == "classification"
     assert planned.classes == ("ill", "well")
     subjects = {s.path: s.subject for s in planned.sources if s.problem is None}
     assert subjects == {VHDR_1: "sub-01", EDF_1: "sub-01", SET_3: "anna"}
@@ -443,7 +443,7 @@ def test_dataset_without_sleep_is_no_staging(tree: Path, tmp_path: Path):
     for name in ("sub-01", "sub-02", "sub-03"):
         shutil.rmtree(tree / name)
     report, metadata, found, _ = build(tree, tmp_path)
-    assert metadata["task"] == "none"
+    assert metadata["label_kind"] == "none"
     assert found[EDF_4.rpartition(".")[0]][0].stages.tolist() == [-1]
     assert json.loads((tree / bids.DESCRIPTION).read_text())["BIDSVersion"]
     assert report["totals"]["built"] == 1

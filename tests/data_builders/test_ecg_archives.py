@@ -56,7 +56,7 @@ def test_records_are_what_was_simulated(archive, name):
     built = archive(name)
     assert check_truth(built) >= 10
     assert built.metadata["classes"] == CLASSES[name]
-    assert built.metadata["task"] == "multilabel"
+    assert built.metadata["label_kind"] == "multilabel"
     sfreq, seconds = (128, 10) if name == "ptbxl" else (400, 9.6)
     assert (built.metadata["sfreq"], built.metadata["clip_seconds"]) == (sfreq, seconds)
     changed = {row["path"] for row in built.faults if row["fault"] == "changed_samples"}
@@ -148,7 +148,7 @@ def test_a_folder_of_all_sources_gives_each_builder_its_own(tmp_path):
         assert len(plan.sources) == count
         assert f"{others} headers of other sources are not used" in plan.notes
     with pytest.raises(BuildError, match="is multilabel"):
-        builder_of("g12ec")(source=training, data_dir=tmp_path / "r", task="staging").plan()
+        builder_of("g12ec")(source=training, data_dir=tmp_path / "r", label_kind="staging").plan()
     with pytest.raises(BuildError, match="no header named like"):
         builder_of("g12ec")(source=training / "cpsc_2018", data_dir=tmp_path / "r").plan()
 

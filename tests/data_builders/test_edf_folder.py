@@ -18,6 +18,7 @@ from data_builders.engine import record_features, work_unit
 from data_builders.engine import report as build_report
 from data_builders.engine.splits import by_subject, in_two_splits
 from sleepfm_jax.data import clips
+from sleepfm_jax.data.record import decode
 from sleepfm_jax.errors import BuildError
 
 SMALL = {"sfreq": 64, "clip_seconds": 30}
@@ -31,7 +32,7 @@ def build(source, data_dir, **kwargs):
 
 def read_split(builder, split):
     source = tfds.builder_from_directory(builder.data_dir).as_data_source(split)
-    return [clips.decode(source[i]) for i in range(len(source))]
+    return [decode(source[i]) for i in range(len(source))]
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def test_a_folder_becomes_a_dataset_that_tfds_reads(folder, tmp_path, write_edf)
     assert dict(read.info.metadata.items()) == {
         "sfreq": 64.0,
         "clip_seconds": 30.0,
-        "task": "none",
+        "label_kind": "none",
         "classes": [],
         "preprocessing": clips.PREPROCESSING,
         "seed": 0,
@@ -259,7 +260,7 @@ def test_a_hypnogram_next_to_the_recording_makes_it_a_staging_dataset(
     (folder / "Hypnogram_b.txt").write_text("N2\nN3\n", encoding="utf-8")
     write_hypnogram(folder / "lonely-Hypnogram.edf", ["W"])
     builder = build(folder, tmp_path)
-    assert builder.info.metadata["task"] == "staging"
+    assert builder.info.metadata["label_kind"] == "staging"
     assert builder.info.metadata["classes"] == ["W", "N1", "N2", "N3", "REM"]
     report = build_report.load(builder.data_dir)
     assert [r["path"] for r in report["recordings"]] == ["a.edf", "b.edf", "c.edf", "deeper/D.EDF"]
@@ -290,7 +291,7 @@ def test_a_table_says_subject_split_label_and_hypnogram(folder, tmp_path):
         "lost.edf,lou,test,ill,",
     )
     builder = build(folder, tmp_path)
-    assert builder.info.metadata["task"] == "classification"
+    assert builder.info.metadata["label_kind"] == "classification"
     assert builder.info.metadata["classes"] == ["ill", "well"]
     train = read_split(builder, "train")
     assert {r.subject for r in train} == {"anna"}
@@ -315,7 +316,7 @@ def test_several_labels_or_none_make_a_multilabel_dataset(folder, tmp_path):
         "deeper/D.EDF\tRBBB",
     )
     builder = build(folder, tmp_path / "records", table=table)
-    assert builder.info.metadata["task"] == "multilabel"
+    assert builder.info.metadata["label_kind"] == "multilabel"
     assert builder.info.metadata["classes"] == ["AF", "RBBB"]
     labels = {r.recording: r.labels for s in builder.info.splits for r in read_split(builder, s)}
     np.testing.assert_array_equal(labels["a"], [1, 1])
@@ -343,17 +344,20 @@ def test_a_wrong_table_is_an_error_that_says_where(folder, tmp_path, rows, words
         Builder(source=folder, data_dir=tmp_path).plan()
 
 
-def test_task_can_be_told(folder, tmp_path, write_hypnogram):
+def test_label_kind_can_be_told(folder, tmp_path, write_hypnogram):
     write_hypnogram(folder / "a-Hypnogram.edf", ["W"])
     write_table(folder / "table.csv", "path,label", "a.edf,x", "b.edf,y")
-    assert Builder(source=folder, data_dir=tmp_path).plan().task == "staging"
-    for task in ("none", "classification", "multilabel"):
-        assert Builder(source=folder, data_dir=tmp_path, task=task).plan().task == task
+    assert Builder(source=folder, data_dir=tmp_path).plan().label_kind == "staging"
+    for label_kind in ("none", "classification", "multilabel"):
+        assert (
+            Builder(source=folder, data_dir=tmp_path, label_kind=label_kind).plan().label_kind
+            == label_kind
+        )
     (folder / "table.csv").unlink()
     with pytest.raises(BuildError, match="needs labels"):
-        Builder(source=folder, data_dir=tmp_path, task="multilabel").plan()
-    with pytest.raises(BuildError, match="task must be one of"):
-        Builder(source=folder, data_dir=tmp_path, task="regression")
+        Builder(source=folder, data_dir=tmp_path, label_kind="multilabel").plan()
+    with pytest.raises(BuildError, match="label_kind must be one of"):
+        Builder(source=folder, data_dir=tmp_path, label_kind="regression")
 
 
 def test_splits_are_by_subject_and_depend_on_names_alone():
@@ -426,6 +430,10 @@ def test_launch_build_refuses_a_flag_of_another_dataset_and_an_empty_folder(prog
     done = program("launch.build", "--dataset=eegmat", "--table=x.csv", *common)
     assert done.returncode != 0
     assert "--table means nothing for --dataset=eegmat" in done.stderr
+    for flag in ("label_kind", "task"):  # its name of before
+        done = program("launch.build", "--dataset=eegmat", f"--{flag}=staging", *common)
+        assert done.returncode != 0
+        assert "--label_kind=staging: eegmat is for classification" in done.stderr
     done = program("launch.build", "--dataset=edf_folder", *common)
     assert done.returncode != 0
     assert "no .edf, .bdf, .gdf, .vhdr or .set file" in done.stderr

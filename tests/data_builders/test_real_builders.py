@@ -15,7 +15,7 @@ from data_builders.edf_folder.edf_folder_dataset_builder import Builder as EdfFo
 from data_builders.eegmat.eegmat_dataset_builder import Builder as Eegmat
 from data_builders.engine import report as build_report
 from data_builders.ptbxl.ptbxl_dataset_builder import Builder as Ptbxl
-from sleepfm_jax.data import clips as records
+from sleepfm_jax.data.record import decode
 from sleepfm_jax.errors import BuildError
 
 pytestmark = pytest.mark.real
@@ -29,7 +29,7 @@ def build(cls, source, data_dir, **kwargs):
     found = {}
     for split in read.info.splits:
         source = read.as_data_source(split)
-        found[split] = [records.decode(source[i]) for i in range(len(source))]
+        found[split] = [decode(source[i]) for i in range(len(source))]
     return build_report.load(builder.data_dir), found
 
 
@@ -42,7 +42,7 @@ def test_two_real_polysomnograms(shared, tmp_path):
     (folder / "nox.edf").symlink_to(shared / "data" / "psg_nox_2min" / "subject1.edf")
     report, found = build(EdfFolder, folder, tmp_path / "out")
     dreams, nox = report["recordings"]
-    assert report["spec"]["task"] == "staging"
+    assert report["spec"]["label_kind"] == "staging"
     assert [dreams["clips"], nox["clips"]] == [6, 1]
 
     modality = {c["label"]: c["modality"] for c in dreams["channels"]}

@@ -154,7 +154,7 @@ def test_simulated_archive(name, archives):
     built = archives(name)
     totals, entries = built.report["totals"], built.report["recordings"]
     assert totals["built"] == totals["recordings"] == len(built.rows) == len(built.nights)
-    assert built.report["spec"]["task"] == "staging"
+    assert built.report["spec"]["label_kind"] == "staging"
     assert built.report["spec"]["classes"] == list(STAGES)
     assert {e["path"] for e in entries} == {row["path"] for row in built.rows}
     for row in built.rows:
@@ -430,17 +430,17 @@ def test_scored_as_sleep_only():
     assert not sleep_archive.is_only_sleep(np.full(239, 2, np.int8))
 
 
-def test_wrong_folder_and_wrong_task(tmp_path, archives):
+def test_wrong_folder_and_wrong_label_kind(tmp_path, archives):
     (tmp_path / "night.edf").write_bytes(b"0")
     with pytest.raises(BuildError, match=r"named like shhs1-200001\.edf .* but 1 others"):
         build("shhs", tmp_path, tmp_path / "out")
     with pytest.raises(BuildError, match="for staging"):
-        build("mesa", archives("mesa").tree, tmp_path / "out", task="classification")
+        build("mesa", archives("mesa").tree, tmp_path / "out", label_kind="classification")
 
 
 def test_without_stages(archives, tmp_path):
-    report, clips, _ = build("dreams", archives("dreams").tree, tmp_path, task="none")
-    assert report["spec"]["task"] == "none"
+    report, clips, _ = build("dreams", archives("dreams").tree, tmp_path, label_kind="none")
+    assert report["spec"]["label_kind"] == "none"
     assert len(clips) == SUBJECTS["dreams"]
 
 

@@ -59,7 +59,7 @@ def test_records_are_what_was_simulated(archive, name):
     assert check_truth(built) >= 3
     assert built.metadata["clip_seconds"] == CLIPS[name]
     assert built.metadata["sfreq"] == 128
-    assert built.metadata["task"] == "classification"
+    assert built.metadata["label_kind"] == "classification"
     assert built.metadata["filter"].startswith("none")
     assert "clip(physical, -50, 50) / 10" in built.metadata["normalisation"]
     if name != "eegmat":
@@ -153,8 +153,8 @@ def test_tse_and_csv_say_the_same_about_tusl(archive):
 
 def test_chb21_is_chb01(archive):
     built = archive("chb_mit")
-    of = {path[:5]: clips[0].subject for path, clips in built.records.items()}
-    assert of["chb21"] == "chb01"
+    subjects = {path[:5]: clips[0].subject for path, clips in built.records.items()}
+    assert subjects["chb21"] == "chb01"
     both = [path for path in built.records if path[:5] in ("chb01", "chb21")]
     assert len({built.split[path] for path in both}) == 1
     damaged = {row["path"] for row in built.faults}
@@ -197,9 +197,9 @@ def test_records_become_a_batch(archive, name):
 def test_without_labels_recordings_are_cut_from_start_to_end(tmp_path):
     write_archive("tuev", tmp_path / "out", subjects=3)
     _, metadata, found, _ = build(
-        "tuev", tmp_path / "out" / "tuev", tmp_path / "records", task="none", clip_seconds=25
+        "tuev", tmp_path / "out" / "tuev", tmp_path / "records", label_kind="none", clip_seconds=25
     )
-    assert metadata["task"] == "none"
+    assert metadata["label_kind"] == "none"
     assert metadata["classes"] == []
     for clips in found.values():
         assert [r.start for r in clips] == [0, 25, 50]
@@ -207,13 +207,13 @@ def test_without_labels_recordings_are_cut_from_start_to_end(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["tuab", "tuev", "tusl", "chb_mit"])
-def test_another_folder_or_task_is_refused(tmp_path, name):
+def test_another_folder_or_label_kind_is_refused(tmp_path, name):
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "night.edf").write_bytes(b"")
     with pytest.raises(BuildError, match="but 1 other EDF files"):
         builder_of(name)(source=tmp_path, data_dir=tmp_path / "r").plan()
     with pytest.raises(BuildError, match="is for classification"):
-        builder_of(name)(source=tmp_path, data_dir=tmp_path / "r", task="staging").plan()
+        builder_of(name)(source=tmp_path, data_dir=tmp_path / "r", label_kind="staging").plan()
 
 
 def hashes(folder):

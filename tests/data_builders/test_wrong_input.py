@@ -8,7 +8,7 @@ import tensorflow_datasets as tfds
 
 from data_builders.edf_folder.edf_folder_dataset_builder import Builder
 from data_builders.engine import report as build_report
-from sleepfm_jax.data import clips as records
+from sleepfm_jax.data.record import decode
 from sleepfm_jax.errors import BuildError
 
 
@@ -28,7 +28,7 @@ def report_of(folder, tmp_path, clip_seconds=30):
     for split in builder.info.splits:
         source = tfds.builder_from_directory(builder.data_dir).as_data_source(split)
         for i in range(len(source)):
-            r = records.decode(source[i])
+            r = decode(source[i])
             found.setdefault(r.recording, []).append(r)
     assert entries["good.edf"]["status"] == "built"
     assert len(found["good"]) == entries["good.edf"]["clips"] > 0

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from data_builders.engine import report as build_report
-from sleepfm_jax.data import clips as records
+from sleepfm_jax.data.record import Record, decode
 from sleepfm_jax.simulation.archives.wake import write_archive
 
 
@@ -28,7 +28,7 @@ class Built:
     faults: list[dict[str, str]]  # of faults.csv
     report: dict[str, Any]
     metadata: dict[str, Any]
-    records: dict[str, list[records.Record]]  # by path, in time's order
+    records: dict[str, list[Record]]  # by path, in time's order
     split: dict[str, str]  # by path
 
     def entry(self, path: str) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def build(dataset: str, source: Path, data_dir: Path, **kwargs: Any):
     for split in read.info.splits:
         data = read.as_data_source(split)
         for i in range(len(data)):
-            record = records.decode(data[i])
+            record = decode(data[i])
             found.setdefault(record.recording, []).append(record)
             split_of[record.recording] = split
     for clips in found.values():
@@ -167,7 +167,7 @@ def table_row(built: Built) -> str:
     )
 
 
-def band_power(record: records.Record, sfreq: float, low: float, high: float) -> np.ndarray:
+def band_power(record: Record, sfreq: float, low: float, high: float) -> np.ndarray:
     """Power [C] of a record's valid channels between two frequencies."""
     x = record.physical()[:, : record.num_samples]
     power = np.abs(np.fft.rfft(x)) ** 2

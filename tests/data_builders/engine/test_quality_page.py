@@ -157,7 +157,7 @@ def report_of(count):
              "hours": 8.0, "notes": [], "labels": {} if bad else {"W": 300, "N2": 500}}
         )  # fmt: skip
     spec = {"dataset": "big", "version": "1.0.0", "sfreq": 128.0, "clip_seconds": 300.0}
-    spec |= {"task": "staging", "classes": [], "notes": []}
+    spec |= {"label_kind": "staging", "classes": [], "notes": []}
     results = [UnitResult("k", "train", "s", 100 * count, 1, "0" * 64, [])]
     provenance.share(reports, {})
     return build_report.assemble(reports, spec, results)

@@ -88,7 +88,7 @@ def test_records_are_cut_where_the_windows_are(recording):
         assert second == r.start
 
 
-def test_windows_are_for_labelled_tasks(recording):
+def test_windows_are_for_labelled_clips(recording):
     recording.windows = functools.partial(middle, recording)
     plain = list(clips.clips(recording, ClipSpec(32, 10)))
     assert [r.start for r in plain] == [0, 10, 20, 30, 40]
