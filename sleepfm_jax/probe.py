@@ -15,10 +15,8 @@ from absl import logging
 from tqdm import tqdm
 
 from sleepfm_jax import experiment, signals
-from sleepfm_jax.data import datasets
+from sleepfm_jax.data import datasets, people
 from sleepfm_jax.data.clips import Record
-from sleepfm_jax.data.people import subject_hash
-from sleepfm_jax.errors import LeakError
 from sleepfm_jax.metrics import plain_features
 from sleepfm_jax.metrics.feature_sets import Examples
 from sleepfm_jax.metrics.linear_probe import fit_probe, grouped_cv_probe
@@ -104,14 +102,6 @@ def check_preprocessing(encoder: FrozenEncoder, records: datasets.Records) -> No
             )
 
 
-def leaked_subjects(encoder: FrozenEncoder, scored: Iterable[datasets.Records]) -> set[str]:
-    """Pseudonyms of the people in `scored` that the encoder was trained on."""
-    if encoder.subjects is None:
-        logging.warning("the checkpoint does not say whom it was trained on: leaks are not seen")
-        return set()
-    return encoder.subjects & {s for records in scored for s in records.subjects()}
-
-
 def embed(
     encoder: FrozenEncoder, records: datasets.Records, *, batch_size: int = 32
 ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
@@ -168,7 +158,7 @@ class Probe:
         splits = ("train",) if self.by_cross_validation else ("train", "validation", "test")
         self.records = {split: datasets.Records([folder], split) for split in splits}
         self.scored = splits if self.by_cross_validation else splits[1:]
-        self.cohort = datasets.people(folder)["cohort"]
+        self.people = people.read(folder)
         metadata = self.records["train"].metadata
         self.task, self.classes = metadata["task"], list(metadata["classes"])
         if self.task == "none":
@@ -210,7 +200,8 @@ class Probe:
                 mininterval=1.0,
             ):
                 labels = self._labels(record)
-                known = split in self.scored and subject_hash(self.cohort, record.subject) in leaked
+                pseudonym = self.people.pseudonym(record.subject)
+                known = split in self.scored and pseudonym in leaked
                 if known or not labels:
                     continue
                 rows = {name: self._rows(out) for name, out in outs.items()}
@@ -235,23 +226,21 @@ class Probe:
 
     def _leaked(self, encoders: Iterable[FrozenEncoder]) -> set[str]:
         """People to be left out: those of the scored splits that an encoder was trained on."""
-        scored = [self.records[split] for split in self.scored]
-        leaked = set().union(*(leaked_subjects(encoder, scored) for encoder in encoders))
-        if not leaked:
-            return leaked
-        count = len(set().union(*(records.subjects() for records in scored)))
-        some = ", ".join(sorted(leaked)[:5]) + (", …" if len(leaked) > 5 else "")
-        message = (
-            f"{scored[0].folders[0]}: {len(leaked)} of the {count} subjects to be scored "
-            f"({' and '.join(self.scored)}) were in the checkpoint's pretraining: {some}"
-        )
+        trained: set[str] = set()
+        for encoder in encoders:
+            if encoder.subjects is None:
+                logging.warning(people.NOT_TOLD)
+            trained |= encoder.subjects or set()
+        scored = {split: self.records[split].subjects() for split in self.scored}
+        what = "the checkpoint's pretraining"
         if not self.exclude_pretrained:
-            raise LeakError(
-                f"{message}; their figures would be optimistic (--exclude_pretrained leaves them "
-                "out)"
-            )
-        logging.warning("%s; they are left out", message)
-        return leaked
+            advice = "--exclude_pretrained leaves them out"
+            people.refuse_leak(trained, scored, what_trained=what, advice=advice)
+        found = people.leaked(trained, scored)
+        if found:
+            words = people.describe_leak(found, scored, what_trained=what)
+            logging.warning("%s; they are left out", words)
+        return set(found)
 
     def _embedded(self, encoders: Mapping[str, FrozenEncoder], records: datasets.Records):
         """(record, {name: embeddings}) of each record."""
@@ -272,6 +261,11 @@ class Probe:
         options = {"task": task, "classes": self.classes, "impute": impute, "seed": seed}
         if self.by_cross_validation:
             return grouped_cv_probe(*examples["train"], **options)
+        people.refuse_shared(
+            ((str(s), split) for split, part in examples.items() for s in part.subjects),
+            where=self.records["train"].folders[0],
+            advice="Build it again",
+        )
         return fit_probe(examples["train"], examples["validation"], examples["test"], **options)
 
     def _with_slots(self, encoder: FrozenEncoder) -> FrozenEncoder:

@@ -25,6 +25,8 @@ FRACTIONS_OF_TRAIN = (0.9, 0.1, 0.0)
 
 TUH_NAME = re.compile(r"(?P<subject>[0-9a-z]{8})_s\d+\w*_t\d+", re.IGNORECASE)
 """What TUH calls a recording: subject, session, part."""
+TUH_COHORT = "tuh"
+"""Whose subjects the TUH's corpora have: one person has the same eight letters in all of them."""
 
 SIGNALS = {
     "filter": "none beyond the resampling's",
@@ -78,26 +80,28 @@ class WakeEegBuilder(RecordsBuilder, skip_registration=True):
         splits = self._splits(known)
         tested = {f.subject for f in known.values() if f.official == "test"}
         sources = []
-        for path, of in found.items():
+        for path, known_as in found.items():
             name = path.removesuffix(PurePosixPath(path).suffix)
-            if of is None:
+            if known_as is None:
                 reason = f"its path is not like {self.EXAMPLE}"
                 sources.append(Source(path, "", name, "", problem=reason))
                 continue
-            problem = of.problem
-            missing = [file for file in of.files if file not in files]
+            problem = known_as.problem
+            missing = [file for file in known_as.files if file not in files]
             if missing and problem is None:
                 problem = f"missing file: {' and '.join(missing)}"
-            if problem is None and of.official == "train" and of.subject in tested:
-                problem = f"its subject {of.subject} is in the archive's test set too: left out"
+            if problem is None and known_as.official == "train" and known_as.subject in tested:
+                problem = (
+                    f"its subject {known_as.subject} is in the archive's test set too: left out"
+                )
             sources.append(
                 Source(
                     path=path,
-                    subject=of.subject,
+                    subject=known_as.subject,
                     recording=name,
-                    split="test" if of.official == "test" else splits[of.subject],
-                    labels=() if self.task == "none" else of.labels,
-                    files=of.files,
+                    split="test" if known_as.official == "test" else splits[known_as.subject],
+                    labels=() if self.task == "none" else known_as.labels,
+                    files=known_as.files,
                     problem=problem,
                 )
             )

@@ -12,15 +12,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import grain
 import numpy as np
 import tensorflow_datasets as tfds
 
 from sleepfm_jax import signals
-from sleepfm_jax.data import people as subjects
-from sleepfm_jax.data import provenance
+from sleepfm_jax.data import people, provenance
 from sleepfm_jax.data.clips import Record, decode
 from sleepfm_jax.errors import DatasetError
 
@@ -113,9 +111,8 @@ class Records:
                 yield [channel["modality"] for channel in recording["channels"]]
 
     def subjects(self) -> set[str]:
-        """Pseudonyms of the people in this split (see `data.subjects`)."""
-        found = (people(folder)["subjects"].get(self.split, ()) for folder in self.folders)
-        return {pseudonym for names in found for pseudonym in names}
+        """Pseudonyms of the people in this split (see `data.people`)."""
+        return set().union(*(people.read(folder).of_split(self.split) for folder in self.folders))
 
     @property
     def clip_samples(self) -> int:
@@ -142,36 +139,13 @@ def find_dataset(data_dir: str | Path, name: str) -> Path:
     return found[-1].parent
 
 
-def people(folder: Path) -> dict[str, Any]:
-    """Whose subjects a dataset has, and who is in which split: its splits.json.
-
-    Raises:
-      DatasetError: it does not say.
-    """
-    try:
-        return subjects.read_manifest(folder)
-    except (OSError, ValueError) as error:
-        raise DatasetError(
-            f"{folder}: does not say who is in its splits ({error}): build it again"
-        ) from error
-
-
 def check_no_leak(data_dir: str | Path, names: Sequence[str]) -> None:
     """Nobody of the training splits of the named datasets is in another split of any of them.
 
     Raises:
-      DatasetError: says how many are, and where: two datasets of one cohort, split apart.
+      LeakError: says how many are, and where: two datasets of one cohort, split apart.
     """
-    found = {name: people(find_dataset(data_dir, name))["subjects"] for name in names}
-    trained = {s for splits in found.values() for s in splits.get("train", ())}
-    for name, splits in found.items():
-        for split in splits.keys() - {"train"}:
-            if leaked := trained.intersection(splits[split]):
-                raise DatasetError(
-                    f"{len(leaked)} subjects of {name}'s {split} split are in the training split "
-                    f"of {' or '.join(names)}: {', '.join(sorted(leaked)[:5])}; their figures "
-                    "would be optimistic. Build both with the same split, or use one"
-                )
+    people.refuse_leak_between({n: people.read(find_dataset(data_dir, n)) for n in names})
 
 
 def has_split(data_dir: str | Path, name: str, split: str) -> bool:
