@@ -18,7 +18,7 @@ from data_builders.engine import record_features, work_unit
 from data_builders.engine import report as build_report
 from data_builders.engine.splits import by_subject
 from sleepfm_jax.data import clips
-from sleepfm_jax.errors import BuildError
+from sleepfm_jax.errors import BuildError, LeakError
 
 SMALL = {"sfreq": 64, "clip_seconds": 30}
 
@@ -339,7 +339,7 @@ def test_several_labels_or_none_make_a_multilabel_dataset(folder, tmp_path):
 )
 def test_a_wrong_table_is_an_error_that_says_where(folder, tmp_path, rows, words):
     write_table(folder / "table.csv", *rows)
-    with pytest.raises(BuildError, match=words):
+    with pytest.raises((BuildError, LeakError), match=words):
         Builder(source=folder, data_dir=tmp_path).plan()
 
 
