@@ -26,7 +26,7 @@ ONLY_IN = {
     "tensorflow_datasets": ("sleepfm_jax.data.datasets", "data_builders", "launch.bench"),
     "grain": ("sleepfm_jax.data.datasets",),
     "mne": (
-        "sleepfm_jax.signals.labels",
+        "sleepfm_jax.signals.electrodes",
         "sleepfm_jax.recordings.formats.brainvision_eeglab",
         "launch.bench",
     ),

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from data_builders.engine import storage
-from data_builders.engine.splits import SPLITS, in_two_splits
+from data_builders.engine.splits import SPLITS
+from sleepfm_jax.data import people
 from sleepfm_jax.errors import BuildError
 
 COLUMNS = ("path", "subject", "split", "label", "hypnogram")
@@ -131,22 +132,19 @@ def check(rows: list[Row], table: storage.AnyPath) -> None:
     """Refuses rows that contradict each other.
 
     Raises:
-        BuildError: a path twice, a subject in two splits, or a split for some rows only.
+        BuildError: a path twice, or a split for some rows only.
+        LeakError: a subject in two splits.
     """
     seen: set[str] = set()
     for row in rows:
         if row.path in seen:
             raise BuildError(f"{table}: {row.path} is listed twice")
         seen.add(row.path)
-    shared = in_two_splits((r.subject, r.split) for r in rows if r.split)
-    if shared:
-        found = "; ".join(
-            f"{s} in {' and '.join(splits)}" for s, splits in list(shared.items())[:5]
-        )
-        raise BuildError(
-            f"{table}: {len(shared)} subjects are in two splits ({found}): results would be "
-            "optimistic. Give all recordings of a subject one split"
-        )
+    people.refuse_shared(
+        ((r.subject, r.split) for r in rows if r.split),
+        where=table,
+        advice="Give all recordings of a subject one split",
+    )
     blank = [r.path for r in rows if not r.split]
     if blank and len(blank) < len(rows):
         raise BuildError(

@@ -9,8 +9,7 @@ import tensorflow_datasets as tfds
 
 from data_builders.engine import report as build_report
 from data_builders.engine import storage
-from data_builders.engine.splits import in_two_splits
-from sleepfm_jax.data import people as subjects
+from sleepfm_jax.data import people
 from sleepfm_jax.data.record import decode
 from sleepfm_jax.errors import LeakError
 
@@ -29,20 +28,20 @@ def check_dataset(folder: str | os.PathLike[str], *, every_record: bool = False)
 
     Raises:
         LeakError: says what is wrong.
+        DatasetError: it does not say who is in its splits.
     """
     path = storage.as_path(folder)
-    people = subjects.read_manifest(path)
-    shared = in_two_splits((s, split) for split, found in people["subjects"].items() for s in found)
-    if shared:
-        raise LeakError(f"{path}: {len(shared)} subjects are in two splits: {_some(shared)}")
-    where = {s: split for split, found in people["subjects"].items() for s in found}
+    told = people.read(path)
+    pairs = [(s, split) for split, names in told.splits.items() for s in names]
+    people.refuse_shared(pairs, where=path, advice="Build it again")
+    where = dict(pairs)
     seen = set()
 
     def check(subject: str, split: str, what: str) -> None:
-        pseudonym = subjects.subject_hash(people["cohort"], subject)
+        pseudonym = told.pseudonym(subject)
         if where.get(pseudonym) != split:
             raise LeakError(
-                f"{path}: {what} of subject {subject} is in {split}, but {subjects.FILENAME} has "
+                f"{path}: {what} of subject {subject} is in {split}, but {people.FILENAME} has "
                 f"this subject in {where.get(pseudonym, 'no split')}"
             )
         seen.add(pseudonym)
@@ -64,7 +63,7 @@ def check_dataset(folder: str | os.PathLike[str], *, every_record: bool = False)
                 check(record.subject, split, f"record {i} of {split}")
     if unseen := set(where) - seen:
         raise LeakError(f"{path}: {len(unseen)} subjects have no record: {_some(unseen)}")
-    return {split: len(found) for split, found in people["subjects"].items()}
+    return {split: len(found) for split, found in told.splits.items()}
 
 
 def _some(names) -> str:

@@ -44,14 +44,6 @@ def by_subject(
     return dict(zip(names, cut))
 
 
-def in_two_splits(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    """The subjects of (subject, split) pairs that are in more than one split, with those splits."""
-    splits: dict[str, set[str]] = {}
-    for subject, split in pairs:
-        splits.setdefault(subject, set()).add(split)
-    return {s: sorted(found) for s, found in sorted(splits.items()) if len(found) > 1}
-
-
 def subjects_by_split(reports: Iterable[Mapping[str, Any]]) -> dict[str, set[str]]:
     """Who has a record in which split, from the reports of recordings; splits in their order."""
     found: dict[str, set[str]] = {split: set() for split in SPLITS}

@@ -25,6 +25,8 @@ FRACTIONS_OF_TRAIN = (0.9, 0.1, 0.0)
 
 TUH_NAME = re.compile(r"(?P<subject>[0-9a-z]{8})_s\d+\w*_t\d+", re.IGNORECASE)
 """What TUH calls a recording: subject, session, part."""
+TUH_COHORT = "tuh"
+"""Whose subjects the TUH's corpora have: one person has the same eight letters in all of them."""
 
 SIGNALS = {
     "filter": "none beyond the resampling's",

@@ -9,7 +9,14 @@ from typing import Any, ClassVar
 import tensorflow_datasets as tfds
 
 from data_builders.engine.work_unit import Source
-from data_builders.families.wake_eeg import TUH_NAME, Found, WakeEegBuilder, folders_of, only
+from data_builders.families.wake_eeg import (
+    TUH_COHORT,
+    TUH_NAME,
+    Found,
+    WakeEegBuilder,
+    folders_of,
+    only,
+)
 from sleepfm_jax.recordings.labels.windows import one_hot, whole_clips
 from sleepfm_jax.recordings.read import Recording, read_recording
 
@@ -32,6 +39,7 @@ class Builder(WakeEegBuilder):
 
     VERSION: ClassVar[Any] = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First release."}
+    COHORT = TUH_COHORT
     CLASSES = CLASSES
     EXAMPLE = "edf/{train,eval}/{normal,abnormal}/01_tcp_ar/aaaaaaaq_s004_t000.edf"
     read = staticmethod(read)
@@ -42,4 +50,4 @@ class Builder(WakeEegBuilder):
         name = TUH_NAME.fullmatch(PurePosixPath(path).stem)
         if split is None or label is None or name is None:
             return None
-        return Found(name["subject"], _OFFICIAL[split], _LABELS[label])
+        return Found(name["subject"].lower(), _OFFICIAL[split], _LABELS[label])

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import tensorflow_datasets as tfds
 
 from data_builders.engine.work_unit import Source
-from data_builders.families.wake_eeg import Found, WakeEegBuilder, folders_of, only
+from data_builders.families.wake_eeg import TUH_COHORT, Found, WakeEegBuilder, folders_of, only
 from sleepfm_jax.recordings.labels.intervals import read_intervals
 from sleepfm_jax.recordings.labels.windows import around, one_hot
 from sleepfm_jax.recordings.read import Recording, read_recording
@@ -38,10 +38,15 @@ class Builder(WakeEegBuilder):
 
     VERSION: ClassVar[Any] = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First release."}
+    COHORT = TUH_COHORT
     CLASSES = CLASSES
     EXAMPLE = "edf/{train,eval}/SUBJECT/NAME.edf with NAME.rec beside it"
     # The events last 1 s and are marked on 1-s frames; 2 s of context on either side.
     CLIP_SECONDS = 5.0
+    NOTES = (
+        "folders of the test set are numbers, not the TUH's names of people: who of them is in "
+        "TUAB or TUSL too cannot be seen",
+    )
     read = staticmethod(read)
 
     def found(self, path: str, files: frozenset[str]) -> Found | None:
@@ -51,4 +56,4 @@ class Builder(WakeEegBuilder):
             return None
         labels = str(PurePosixPath(path).with_suffix(".rec"))
         # The names of the test files begin with a class: only their folder says whose they are.
-        return Found(PurePosixPath(path).parent.name, _OFFICIAL[split], files=(labels,))
+        return Found(folders[-1], _OFFICIAL[split], files=(labels,))

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import tensorflow_datasets as tfds
 
 from data_builders.engine.work_unit import Source
-from data_builders.families.wake_eeg import TUH_NAME, Found, WakeEegBuilder
+from data_builders.families.wake_eeg import TUH_COHORT, TUH_NAME, Found, WakeEegBuilder
 from sleepfm_jax.errors import RecordingError
 from sleepfm_jax.recordings.labels.intervals import LabelledInterval, read_intervals
 from sleepfm_jax.recordings.labels.windows import on_grid, one_hot
@@ -65,6 +65,7 @@ class Builder(WakeEegBuilder):
 
     VERSION: ClassVar[Any] = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First release."}
+    COHORT = TUH_COHORT
     CLASSES = CLASSES
     EXAMPLE = "edf/SUBJECT/SESSION/01_tcp_ar/aaaaaaju_s005_t000.edf with its .csv or .tse"
     read = staticmethod(read)
@@ -73,8 +74,9 @@ class Builder(WakeEegBuilder):
         name = TUH_NAME.fullmatch(PurePosixPath(path).stem)
         if name is None:
             return None
+        subject = name["subject"].lower()
         labels = [str(PurePosixPath(path).with_suffix(suffix)) for suffix in LABEL_FILES]
         present = [file for file in labels if file in files]
         if not present:
-            return Found(name["subject"], problem=f"missing file: its {', '.join(LABEL_FILES)}")
-        return Found(name["subject"], files=(present[0],))
+            return Found(subject, problem=f"missing file: its {', '.join(LABEL_FILES)}")
+        return Found(subject, files=(present[0],))

@@ -1,4 +1,4 @@
-"""Labelled features of subjects, and what keeps a subject out of two splits."""
+"""Labelled features of subjects, and how some are held out."""
 
 from __future__ import annotations
 
@@ -41,18 +41,6 @@ def check_examples(name: str, part, task: str, impute: bool) -> Examples:
             raise ValueError(f"{name}: labels of a classification task must be whole numbers")
         return Examples(x, y.astype(np.int64), subjects)
     return Examples(x, y.astype(np.float64), subjects)
-
-
-def refuse_shared_subjects(splits: dict[str, np.ndarray]) -> None:
-    """ValueError naming the subjects that are in two of the splits {name: subjects}."""
-    names = list(splits)
-    for i, a in enumerate(names):
-        for b in names[i + 1 :]:
-            shared = np.intersect1d(splits[a], splits[b])
-            if shared.size:
-                shown = ", ".join(str(s) for s in shared[:5])
-                more = f" and {shared.size - 5} more" if shared.size > 5 else ""
-                raise ValueError(f"subjects in both {a} and {b}: {shown}{more}")
 
 
 def validation_subjects(everyone: Examples, rest: np.ndarray, share: float, rng) -> np.ndarray:

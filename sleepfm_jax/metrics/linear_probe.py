@@ -32,7 +32,6 @@ from sleepfm_jax.metrics import classification
 from sleepfm_jax.metrics.feature_sets import (
     Examples,
     check_examples,
-    refuse_shared_subjects,
     validation_subjects,
 )
 
@@ -96,8 +95,9 @@ def fit_probe(
     """Fits, chooses and scores a probe on given splits.
 
     Args:
-      train, validation, test: (x [N, F], y, subjects [N]) each; see `Examples`. Unscored examples
-        (stage -1) are left out by the caller.
+      train, validation, test: (x [N, F], y, subjects [N]) each; see `Examples`. The caller sees to
+        it that nobody is in two of them (`data.people.refuse_shared`), and leaves out unscored
+        examples (stage -1).
       task: "classification", one class an example, or "multilabel".
       classes: names of the K classes or labels; the numbers found when None.
       l2_grid: strengths to choose from, any order.
@@ -109,12 +109,11 @@ def fit_probe(
       bootstrap: resamples. seed: of the bootstrap. max_iter: of lbfgs, for each L2.
 
     Raises:
-      ValueError: a subject in two splits (named), features not finite (counted), labels outside
-        the classes, an empty split, or shapes that disagree.
+      ValueError: features not finite (counted), labels outside the classes, an empty split, or
+        shapes that disagree.
     """
     parts = {"train": train, "validation": validation, "test": test}
     checked = {name: check_examples(name, part, task, impute) for name, part in parts.items()}
-    refuse_shared_subjects({name: part.subjects for name, part in checked.items()})
     settings = _settings(checked.values(), task, classes, l2_grid, class_weight, max_iter)
     probabilities, thresholds, l2 = _fit(*checked.values(), settings)
     counts = ", ".join(f"{len(np.unique(p.subjects))} {name}" for name, p in checked.items())
@@ -171,7 +170,6 @@ def grouped_cv_probe(
         inner = np.isin(everyone.subjects[rest], held_out)
         train, validation = rest[~inner], rest[inner]
         parts = {"train": train, "validation": validation, "test": test}
-        refuse_shared_subjects({name: everyone.subjects[i] for name, i in parts.items()})
         fold = [Examples(*(column[i] for column in everyone)) for i in parts.values()]
         probabilities[test], cuts, l2 = _fit(*fold, settings)
         thresholds[test] = 0.5 if cuts is None else cuts

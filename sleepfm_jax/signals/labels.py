@@ -1,6 +1,6 @@
-"""What a channel label means: modality, canonical name, position; and the sleep stages.
+"""What a channel label means: its modality and its canonical name.
 
-Look-ups only. The spellings themselves are tables in `channel_aliases`.
+Look-ups only. The spellings themselves are tables in `aliases`.
 
 Canonical names
     * EEG: the 10-05 name, modern where two exist (T3, T4, T5, T6 -> T7, T8, P7, P8;
@@ -18,19 +18,12 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from sleepfm_jax.signals import aliases as aliases
+from sleepfm_jax.signals import aliases
 
 MODALITIES = ("bas", "resp", "ecg", "emg")
 OTHER = "other"
-
-STAGES = ("W", "N1", "N2", "N3", "REM")
-UNSCORED = -1
-SLEEP_EPOCH_SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -40,8 +33,6 @@ class ChannelIdentity:
     name: str
     modality: str
 
-
-# --- labels ---------------------------------------------------------------------------------------
 
 _ELECTRODES = {name.lower(): name for name in aliases.STANDARD_ELECTRODES}
 _ELECTRODES |= {name.lower(): name for name in aliases.EXTRA_ELECTRODES}
@@ -88,7 +79,7 @@ def identify(label: str) -> ChannelIdentity:
     """Canonical name and modality of a channel label; (cleaned label, `other`) if unknown.
 
     Case, blanks and punctuation do not matter. Nothing is guessed: a label is `other` unless it
-    is an electrode or a derivation of two, a spelling of `channel_aliases`, or says its sensor
+    is an electrode or a derivation of two, a spelling of `aliases`, or says its sensor
     type as EDF+ asks (`EMG ...`, `ECG ...`, `EOG ...`). Never raises.
     """
     text = clean_label(label)
@@ -229,93 +220,3 @@ def _end(text: str) -> ChannelIdentity | None:
     if found is None or found.modality == "resp" or found.name.startswith("EEG"):
         return None
     return found
-
-
-# --- electrode positions --------------------------------------------------------------------------
-
-
-@functools.cache
-def _montage() -> dict[str, np.ndarray]:
-    """Unit vectors of the 10-05 electrodes, from MNE's template head (Colin27)."""
-    import mne  # about a second to import; only positions need it
-
-    # MNE 1.12 renamed the montage and warns about its old name.
-    name = "colin27_1005"
-    if name not in mne.channels.get_builtin_montages():
-        name = "standard_1005"
-    places = mne.channels.make_standard_montage(name).get_positions()["ch_pos"]
-    return {
-        electrode: (places[electrode] / np.linalg.norm(places[electrode])).astype(np.float64)
-        for electrode in aliases.STANDARD_ELECTRODES
-    }
-
-
-def electrode_positions(names: Sequence[str]) -> np.ndarray:
-    """Where on the head: [C, 3] float32; +x right ear, +y nose, +z vertex.
-
-    `names` are canonical names or labels. An electrode lies on the unit sphere; a derivation at
-    the midpoint of its two electrodes, which is inside it: pushed back onto the sphere,
-    C3-M2 and C4-M1, whose midpoints are near the centre, would both land on the back of the
-    head. Where one end has no position (a nasopharyngeal electrode), the derivation lies at
-    the other. Rows are NaN for everything that is not EEG: eyes, ECG, EMG, breathing,
-    unknown labels, EEG of unnamed place.
-    """
-    positions = np.full((len(names), 3), np.nan, np.float32)
-    for row, name in enumerate(names):
-        # `C3#2`: a second C3 of one recording
-        identity = identify(re.sub(r"(?<=\S)#\d+$", "", name))
-        ends = identity.name.split("-")
-        if identity.modality != "bas" or any(end in aliases.EYES.values() for end in ends):
-            continue
-        known = [_montage()[end] for end in ends if end in aliases.STANDARD_ELECTRODES]
-        if not known:
-            continue
-        positions[row] = np.mean(known, axis=0)
-    return positions
-
-
-# --- sleep stages ---------------------------------------------------------------------------------
-
-_STAGE_CODES = {
-    **dict.fromkeys(["w", "wake", "awake"], 0),
-    **dict.fromkeys(["n1", "nrem1"], 1),
-    **dict.fromkeys(["n2", "nrem2"], 2),
-    **dict.fromkeys(["n3", "n4", "nrem3", "nrem4"], 3),  # AASM has no fourth stage
-    **dict.fromkeys(["r", "rem"], 4),
-    **dict.fromkeys(["?", "unscored", "unknown", "movementtime", "mt"], UNSCORED),
-}
-# Understood only where the text says that it is a stage: a bare `1` or `S1` may be any event.
-_STAGE_CODES_WHEN_SAID = {
-    "0": 0,
-    "1": 1,
-    "2": 2,
-    "3": 3,
-    "4": 3,
-    "s0": 0,
-    "s1": 1,
-    "s2": 2,
-    "s3": 3,
-    "s4": 3,
-}
-
-
-def parse_stage(text: str) -> int | None:
-    """The stage an annotation names, an index into `STAGES`, or UNSCORED; None where it names none.
-
-    Understands Sleep-EDF and HMC (`Sleep stage W`, `Sleep stage 4`, `Movement time`), the NSRR
-    (`Stage 2 sleep|2`, `REM sleep|5`), CAP (`SLEEP-S2`), Noxturnal (`sleep-n1`) and bare AASM
-    names (`N2`, `REM`, `R`, `?`). Rechtschaffen and Kales' stages 3 and 4 are both N3.
-    """
-    words = re.sub(r"\|\d+$", "", text.strip().lower())
-    said = re.match(r"(?:sleep[\s_-]*stage|sleep|stage|stade)[\s_:-]+(.+)", words)
-    words = said[1] if said else words
-    rest = re.sub(r"[\s_-]+sleep$", "", words)
-    code = re.sub(r"[\s_-]", "", rest)
-    if code in _STAGE_CODES:
-        return _STAGE_CODES[code]
-    if said is None:
-        return None
-    if code in _STAGE_CODES_WHEN_SAID:
-        return _STAGE_CODES_WHEN_SAID[code]
-    # `Sleep stage e`, `Sleep stage N`: somebody scored it, as something that is no stage of ours
-    return UNSCORED if "stage" in text.lower() and len(code) == 1 else None

@@ -7,11 +7,10 @@ subjects or of worker processes.
 
 from __future__ import annotations
 
-import concurrent.futures
 import csv
 import datetime
+import functools
 import json
-import multiprocessing
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +32,7 @@ from sleepfm_jax.simulation.edf_writer import (
     write_hypnogram,
 )
 from sleepfm_jax.simulation.montage import ChannelPlan, draw_montage
+from sleepfm_jax.simulation.processes import each_subject
 
 VERSION = 1  # of the simulation; raised whenever the same seed would give other bytes
 COLUMNS = ("path", "subject", "split", "label", "hypnogram")
@@ -322,14 +322,7 @@ def _write(
     if settings["seed"] < 0:
         raise SimulationError(f"seed={settings['seed']}: expected a whole number from 0 up")
     _claim(out, {"version": VERSION, **settings})
-    if workers == 1:
-        rows = [work(out, settings, index) for index in range(subjects)]
-    else:
-        # spawn: a fork of a process that already runs threads (jax, BLAS) may hang
-        context = multiprocessing.get_context("spawn")
-        with concurrent.futures.ProcessPoolExecutor(min(workers, subjects), context) as pool:
-            futures = [pool.submit(work, out, settings, index) for index in range(subjects)]
-            rows = [future.result() for future in futures]
+    rows = each_subject(functools.partial(work, out, settings), subjects, workers)
     table = out / "table.csv"
     part = table.with_name("table.csv.part")
     with part.open("w", newline="", encoding="utf-8") as file:

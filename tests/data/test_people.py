@@ -1,8 +1,9 @@
-"""The probe does not score people that its encoder was trained on."""
+"""Who is in which split, who may not be where, and guards that ask: nobody leaks unseen."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -10,10 +11,71 @@ import pytest
 from data_builders.simulated_psg.simulated_psg_dataset_builder import Builder
 from sleepfm_jax import probe as probing
 from sleepfm_jax.data import datasets
-from sleepfm_jax.data.people import read_manifest
-from sleepfm_jax.errors import LeakError
+from sleepfm_jax.data import people as rules
+from sleepfm_jax.errors import DatasetError, LeakError
+from sleepfm_jax.metrics.feature_sets import Examples
 from sleepfm_jax.probe import FrozenEncoder, Probe
 from sleepfm_jax.simulation.cohorts import write_psg_cohort
+
+# --- the rules ------------------------------------------------------------------------------------
+
+
+def test_whoever_stands_in_two_places():
+    pairs = [("b", "test"), ("a", "train"), ("a", "test"), ("b", "test"), ("c", "train")]
+    assert rules.in_two(pairs) == {"a": ["test", "train"]}
+    assert rules.in_two([]) == {}
+
+
+def test_nobody_may_be_in_two_splits():
+    pairs = [(f"s{i}", split) for i in range(7) for split in ("train", "test")]
+    rules.refuse_shared(pairs[:1] + pairs[3:4], where="here", advice="Mend it")
+    with pytest.raises(LeakError) as error:
+        rules.refuse_shared([*pairs, ("z", "train")], where="table.csv", advice="Mend it")
+    told = str(error.value)
+    assert told.startswith("table.csv: 7 subjects are in two splits (s0 in test and train; s1 in")
+    assert told.endswith("s4 in test and train; …): figures would be optimistic. Mend it")
+
+
+def test_who_was_trained_on_is_not_scored():
+    scored = {"validation": {"a", "b"}, "test": {"b", "c", "d"}}
+    what = {"what_trained": "pretraining", "advice": "Leave them out"}
+    rules.refuse_leak({"x", "y"}, scored, **what)
+    rules.refuse_leak(set(), scored, **what)
+    assert rules.leaked({"b", "c", "x"}, scored) == {"b": ["test", "validation"], "c": ["test"]}
+    with pytest.raises(LeakError) as error:
+        rules.refuse_leak({"b", "c", "x"}, scored, **what)
+    assert str(error.value) == (
+        "2 of the 4 subjects to be scored are in pretraining: b in test and validation; c in test; "
+        "their figures would be optimistic. Leave them out"
+    )
+
+
+def test_datasets_of_one_cohort_must_be_split_alike():
+    def people(**splits):
+        return rules.People("c", {split: frozenset(names) for split, names in splits.items()})
+
+    one, other = people(train="ab", test="c"), people(train="ab", validation="c", test="d")
+    rules.refuse_leak_between({"one": one, "other": other})
+    rules.refuse_leak_between({"one": one})
+    with pytest.raises(LeakError, match=r"1 of the 4 .* split of one or apart: b in test of apart"):
+        rules.refuse_leak_between({"one": one, "apart": people(train="a", test="bde")})
+
+
+def test_people_are_read_as_they_were_written(tmp_path):
+    written = rules.manifest("clinic", {"train": ["anna", "anna"], "test": ["bert"]})
+    (tmp_path / rules.FILENAME).write_text(json.dumps(written))
+    found = rules.read(tmp_path)
+    assert found.cohort == "clinic"
+    assert found.pseudonym("anna") == "c4ab9e92bab2ad3d"  # printf 'clinic:anna' | sha256sum
+    assert found.of_split("train") == {found.pseudonym("anna")}
+    assert found.of_split("validation") == frozenset()
+    for text in ("{}", "no JSON", '{"cohort": "x", "subjects": {"train": 3}}', "[]"):
+        (tmp_path / rules.FILENAME).write_text(text)
+        with pytest.raises(DatasetError, match="does not say who is in its splits"):
+            rules.read(tmp_path)
+
+
+# --- the guards: a probe does not score people that its encoder was trained on --------------------
 
 
 class BlindProbe(Probe):
@@ -34,14 +96,14 @@ class BlindProbe(Probe):
 def people(tiny_data_dir):
     """Pseudonyms by split."""
     folder = datasets.find_dataset(tiny_data_dir, "simulated_psg")
-    return {s: set(names) for s, names in read_manifest(folder)["subjects"].items()}
+    return rules.read(folder).splits
 
 
 @pytest.fixture
 def encoder(tiny_data_dir, people):
     """Trained, it says, on simulated_psg's training split."""
     metadata = datasets.open_records(tiny_data_dir, ["simulated_psg"], "train").metadata
-    return FrozenEncoder(None, None, None, metadata, {}, frozenset(people["train"]))
+    return FrozenEncoder(None, None, None, metadata, {}, people["train"])
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +138,8 @@ def test_a_leak_is_refused_and_says_who(encoder, resplit, people):
     assert len(leaked) == 2 and len(scored) == 4
     with pytest.raises(LeakError) as error:
         probe.gather({"pretrained": encoder, "random": encoder})
-    assert "2 of the 4 subjects to be scored (validation and test)" in str(error.value)
+    assert "2 of the 4 subjects to be scored are in the checkpoint's" in str(error.value)
+    assert "in test" in str(error.value) and "in validation" in str(error.value)
     assert all(pseudonym in str(error.value) for pseudonym in leaked)
     assert "--exclude_pretrained" in str(error.value)
 
@@ -96,13 +159,13 @@ def test_pretraining_on_two_datasets_that_split_the_same_people_apart(
         (tmp_path / name).symlink_to(data_dir / "simulated_psg")
     datasets.check_no_leak(tmp_path, ["visit1"])
     datasets.check_no_leak(tmp_path, ["visit2"])
-    with pytest.raises(datasets.DatasetError, match=r"subjects of visit1's .* split are in the"):
+    with pytest.raises(LeakError, match=r"split of visit1 or visit2: \w+ in \w+ of visit"):
         datasets.check_no_leak(tmp_path, ["visit1", "visit2"])
 
 
 def test_by_cross_validation_everybody_is_scored(encoder, tiny_data_dir, monkeypatch):
     monkeypatch.setattr(datasets, "has_split", lambda data_dir, name, split: split == "train")
-    with pytest.raises(LeakError, match=r"3 of the 3 subjects to be scored \(train\)"):
+    with pytest.raises(LeakError, match=r"3 of the 3 subjects .* in train;"):
         BlindProbe(tiny_data_dir, "simulated_psg").gather({"pretrained": encoder})
 
 
@@ -112,3 +175,13 @@ def test_a_checkpoint_that_does_not_say_is_scored_with_a_warning(encoder, respli
     silent = dataclasses.replace(encoder, subjects=None)
     BlindProbe(resplit, "simulated_psg").gather({"pretrained": silent})
     assert "does not say whom it was trained on" in said[0]
+
+
+def test_features_of_a_person_in_two_splits_are_not_scored(tiny_data_dir):
+    parts = {"train": "abc", "validation": "de", "test": "fb"}
+    examples = {
+        split: Examples(np.zeros((len(names), 2)), np.zeros(len(names), int), list(names))
+        for split, names in parts.items()
+    }
+    with pytest.raises(LeakError, match=r"1 subjects are in two splits \(b in test and train\)"):
+        BlindProbe(tiny_data_dir, "simulated_psg").score(examples, impute=False, seed=0)

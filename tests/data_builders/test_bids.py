@@ -19,7 +19,7 @@ from data_builders.edf_folder import bids
 from data_builders.edf_folder.edf_folder_dataset_builder import SUFFIXES, Builder
 from data_builders.engine import report as build_report
 from sleepfm_jax.data.record import decode
-from sleepfm_jax.errors import BuildError
+from sleepfm_jax.errors import BuildError, LeakError
 from tests.helpers.mne_files import write_brainvision, write_eeglab
 
 SFREQ, SECONDS = 64, 70
@@ -394,20 +394,20 @@ def test_an_ordinary_folder_that_is_nearly_bids(tree: Path):
         (["participant_id|group", "sub-09|x"], {"label_column": "group"}, "no recording has a"),
         (["participant_id|split", "sub-01|holdout"], {}, "line 2: split 'holdout' is none of"),
         (["participant_id|split", "sub-01|train"], {}, "have no split while others do"),
-        (
-            [
-                "participant_id|pid|split",
-                *(f"sub-0{i}|1|{s}" for i, s in enumerate(("train", "test", "test", "test"), 1)),
-            ],
-            {},
-            "1 subjects are in two splits",
-        ),
     ],
 )
 def test_a_wrong_participants_tsv(tree: Path, rows: list[str], options: dict, words: str):
     table(tree / "participants.tsv", *rows)
     with pytest.raises(BuildError, match=words):
         plan(tree, **options)
+
+
+def test_a_participant_in_two_splits(tree: Path):
+    splits = enumerate(("train", "test", "test", "test"), 1)
+    rows = [f"sub-0{i}|1|{split}" for i, split in splits]
+    table(tree / "participants.tsv", "participant_id|pid|split", *rows)
+    with pytest.raises(LeakError, match="1 subjects are in two splits"):
+        plan(tree)
 
 
 def test_labels_without_participants_and_nothing_to_build(tree: Path):

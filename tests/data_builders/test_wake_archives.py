@@ -12,7 +12,7 @@ import shutil
 import numpy as np
 import pytest
 
-from sleepfm_jax.data import datasets
+from sleepfm_jax.data import datasets, people
 from sleepfm_jax.errors import BuildError, SimulationError
 from sleepfm_jax.metrics.plain_features import heart_rate_statistics
 from sleepfm_jax.recordings.labels.intervals import read_intervals
@@ -155,6 +155,9 @@ def test_chb21_is_chb01(archive):
     built = archive("chb_mit")
     subjects = {path[:5]: clips[0].subject for path, clips in built.records.items()}
     assert subjects["chb21"] == "chb01"
+    cases = set(subjects)
+    told = people.read(built.folder).splits.values()
+    assert sum(len(names) for names in told) == len(cases) - 1  # two cases, one pseudonym
     both = [path for path in built.records if path[:5] in ("chb01", "chb21")]
     assert len({built.split[path] for path in both}) == 1
     damaged = {row["path"] for row in built.faults}
@@ -179,6 +182,25 @@ def test_seizures_are_in_the_signal(archive):
     background, seizure = power.values()
     assert len(seizure) >= 3
     assert min(seizure) > 1.2 * max(background)
+
+
+def test_a_person_of_the_tuh_has_one_pseudonym_in_its_three_corpora(archive):
+    """The simulated corpora name people alike, as the real ones do."""
+    told = {name: people.read(archive(name).folder) for name in ("tuab", "tuev", "tusl")}
+    assert {found.cohort for found in told.values()} == {"tuh"}
+    everyone = {name: frozenset().union(*p.splits.values()) for name, p in told.items()}
+    shared = frozenset.intersection(*everyone.values())
+    named = {
+        name: {clips[0].subject for clips in archive(name).records.values()} for name in everyone
+    }
+    in_all = set.intersection(*named.values())
+    assert in_all
+    assert shared == {people.subject_hash("tuh", subject) for subject in in_all}
+    # Trained on TUAB, an encoder would be scored on people it knows in the others' test sets.
+    known = told["tuab"].of_split("train")
+    scored = {f"test of {n}": told[n].of_split("test") for n in ("tuev", "tusl")}
+    assert set(people.leaked(known, scored)) == known & frozenset().union(*scored.values())
+    assert people.leaked(known, {"all of tusl": everyone["tusl"]})
 
 
 @pytest.mark.parametrize("name", SUBJECTS)

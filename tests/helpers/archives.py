@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from data_builders.engine import report as build_report
+from sleepfm_jax.data import datasets
 from sleepfm_jax.data.record import Record, decode
 from sleepfm_jax.simulation.archives.wake import write_archive
 
@@ -24,6 +25,7 @@ class Built:
 
     name: str
     tree: Path
+    folder: Path  # of the records
     truth: list[dict[str, Any]]  # of truth.csv; clips: Counter
     faults: list[dict[str, str]]  # of faults.csv
     report: dict[str, Any]
@@ -87,6 +89,7 @@ def simulate_and_build(
     return Built(
         archive,
         tree,
+        datasets.find_dataset(folder / "records", dataset or archive),
         truth,
         damaged,
         report,

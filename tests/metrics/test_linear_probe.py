@@ -90,17 +90,6 @@ def test_test_labels_and_features_never_reach_the_fit():
     np.testing.assert_allclose(first.probabilities[::-1], second.probabilities, atol=1e-12)
 
 
-@pytest.mark.parametrize("pair", [(0, 1), (0, 2), (1, 2)])
-def test_refuses_a_subject_in_two_splits(pair):
-    splits = _splits(4)
-    a, b = pair
-    subjects = splits[b][2].astype(object)
-    subjects[3] = splits[a][2][0]
-    splits[b] = (*splits[b][:2], subjects)
-    with pytest.raises(ValueError, match=f"subjects in both .*: {splits[a][2][0]}"):
-        fit_probe(*splits, **QUICK)
-
-
 def test_refuses_features_that_are_not_finite():
     train, validation, test = _splits(5)
     train[0][[3, 9], 2] = np.nan

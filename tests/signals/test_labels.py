@@ -13,11 +13,11 @@ from sleepfm_jax.signals import (
     OTHER,
     STAGES,
     UNSCORED,
+    aliases,
     electrode_positions,
     identify,
     parse_stage,
 )
-from sleepfm_jax.signals import aliases as aliases
 
 # label in the file -> canonical name, by modality
 EXPECTED = {

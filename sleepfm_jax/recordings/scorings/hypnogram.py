@@ -19,6 +19,7 @@ from sleepfm_jax.errors import RecordingError
 from sleepfm_jax.recordings.files import MAX_DAYS, Annotation, read_head, read_text
 from sleepfm_jax.recordings.formats.edf_bytes import open_edf
 from sleepfm_jax.recordings.formats.wfdb_annotations import wfdb_scoring
+from sleepfm_jax.recordings.recording import Recording
 from sleepfm_jax.recordings.scorings import noxturnal, plain_text, wsc, xml_files
 from sleepfm_jax.recordings.scorings.scoring import Scoring, Span
 from sleepfm_jax.recordings.scorings.xlsx import xlsx_scoring
@@ -60,6 +61,19 @@ def read_stages(path: str | Path, *, start: datetime | None, duration: float) ->
     if not (math.isfinite(duration) and 0 <= duration <= MAX_DAYS * 86_400):
         raise ValueError(f"duration must be 0 to {MAX_DAYS} days in seconds, not {duration}")
     return lay(path, _scoring(path, start), start=start, duration=duration)
+
+
+def score(recording: Recording, hypnogram: str | Path) -> Recording:
+    """Gives a recording the stages of a hypnogram file and adds its events to the annotations.
+
+    Raises:
+      RecordingError: see `read_stages`.
+    """
+    scored = read_stages(hypnogram, start=recording.start, duration=recording.duration)
+    recording.stages = scored.stages
+    recording.annotations = sorted(recording.annotations + scored.events, key=lambda a: a.onset)
+    recording.notes += scored.notes
+    return recording
 
 
 def lay(path: Path, scoring: Scoring, *, start: datetime | None, duration: float) -> Hypnogram:

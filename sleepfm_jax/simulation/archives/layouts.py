@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sleepfm_jax.errors import SimulationError
-from sleepfm_jax.simulation.archives import scorers as scorers
+from sleepfm_jax.simulation.archives import scorers
 from sleepfm_jax.simulation.archives.scorers import Scored
 
 _LETTERS = "W123R"  # of stages in hypnograms.csv; ? where unscored

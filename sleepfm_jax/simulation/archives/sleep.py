@@ -1,24 +1,15 @@
 """Simulated sleep archives: the real layout, file names, labels, rates, units and annotations.
 
-    out/
-      NAME/            the tree, as one would download it: the source folder of the builder NAME
-      hypnograms.csv   what the generator drew, to check a build against
-      faults.csv       what was damaged, and what a builder should make of it
-      simulation.json
-
-Night `visit` of person `index` is a function of (archive, seed, index, visit) alone. Bodies and
-brains are those of `synthetic`: an archive differs in its montage, its files and its scorer.
+The truth, in hypnograms.csv, is what the generator drew. Night `visit` of person `index` is a
+function of (archive, seed, index, visit) alone. Bodies and brains are those of `cohorts`: an
+archive differs in its montage, its files and its scorer.
 """
 
 from __future__ import annotations
 
-import concurrent.futures
-import csv
 import dataclasses
 import datetime
 import functools
-import json
-import multiprocessing
 import os
 from pathlib import Path
 
@@ -27,9 +18,8 @@ import numpy as np
 from sleepfm_jax.errors import SimulationError
 from sleepfm_jax.signals import SLEEP_EPOCH_SECONDS
 from sleepfm_jax.simulation import cohorts
-from sleepfm_jax.simulation.archives import faults as synthetic_faults
-from sleepfm_jax.simulation.archives import montages
-from sleepfm_jax.simulation.archives import scorers as scorers
+from sleepfm_jax.simulation.archives import montages, scorers
+from sleepfm_jax.simulation.archives.faults import inject
 from sleepfm_jax.simulation.archives.layouts import (
     AASM,
     ARCHIVES,
@@ -38,6 +28,7 @@ from sleepfm_jax.simulation.archives.layouts import (
 )
 from sleepfm_jax.simulation.archives.montages import draw_archive_montage
 from sleepfm_jax.simulation.archives.scorers import Scored
+from sleepfm_jax.simulation.archives.write import Archive, Truth, check_name, write
 from sleepfm_jax.simulation.body import cardiorespiratory
 from sleepfm_jax.simulation.body.noise import STATE_SFREQ, generator
 from sleepfm_jax.simulation.body.physiology import Night, cut, simulate_night
@@ -46,7 +37,7 @@ from sleepfm_jax.simulation.body.traits import SubjectTraits, draw_subject
 from sleepfm_jax.simulation.edf_writer import Trace, trace, write_edf
 from sleepfm_jax.simulation.montage import ChannelPlan
 
-_ARCHIVE = 4  # first element of every random key; `synthetic` has 1 to 3
+_ARCHIVE = 4  # first element of every random key; `cohorts` has 1 to 3
 _MAX_SUBJECTS = 9000  # the archives' ids have four digits or more
 
 
@@ -60,7 +51,7 @@ def write_archive(
     faults: float = 0.0,
     workers: int = 1,
 ) -> list[SimulatedNight]:
-    """Write a simulated archive; see this module's docstring for what goes where.
+    """Writes a simulated sleep archive; `write` says what goes where.
 
     Args:
       name: one of ARCHIVES.
@@ -68,48 +59,32 @@ def write_archive(
       subjects: people; some have several nights, as in the archive.
       hours: length of each night, a multiple of 30 s; below 8, a random window of an 8-h night.
       seed: names the cohort.
-      faults: share of the nights that are damaged (`synthetic_faults`).
+      faults: share of the nights that are damaged (`faults`).
       workers: processes; the files do not depend on it.
 
     Raises:
       SimulationError: unusable arguments, or a folder that is not empty.
     """
-    out = Path(out)
+    check_name(name, ARCHIVES)
     epochs = hours * EPOCHS_PER_HOUR
-    if name not in ARCHIVES:
-        raise SimulationError(f"{name}: no such archive; known: {', '.join(ARCHIVES)}")
-    if not 1 <= subjects <= _MAX_SUBJECTS or workers < 1 or seed < 0 or not 0 <= faults <= 1:
-        raise SimulationError(
-            f"expected 1 to {_MAX_SUBJECTS} subjects, 1 worker or more, a seed from 0 up and a "
-            f"share of faults from 0 to 1; got {subjects}, {workers}, {seed}, {faults}"
-        )
     if not 2 <= epochs <= 24 * EPOCHS_PER_HOUR or abs(epochs - round(epochs)) > 1e-6:
         raise SimulationError(
             f"hours={hours}: expected a multiple of {SLEEP_EPOCH_SECONDS} s between 60 s and 24 h"
         )
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise SimulationError(f"{out} is not empty: choose a new or an empty folder")
-    out.mkdir(parents=True, exist_ok=True)
-    settings = {"dataset": name, "subjects": subjects, "hours": hours, "seed": seed}
-    settings |= {"faults": faults, "version": cohorts.VERSION}
-    (out / "simulation.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-    work = functools.partial(_subject, out / name, name, seed, round(epochs))
-    if workers == 1:
-        groups = [work(index) for index in range(subjects)]
-    else:
-        # spawn: a fork of a process that already runs threads (jax, BLAS) may hang
-        context = multiprocessing.get_context("spawn")
-        with concurrent.futures.ProcessPoolExecutor(min(workers, subjects), context) as pool:
-            groups = list(pool.map(work, range(subjects)))
-    nights = [night for group in groups for night in group]
-    rows = [
-        [n.place.path, n.place.subject, n.place.visit, n.place.montage, n.letters] for n in nights
-    ]
-    _write_table(out / "hypnograms.csv", ["path", "subject", "visit", "montage", "stages"], rows)
-    damaged = synthetic_faults.inject(out / name, nights, share=faults, seed=seed)
-    header = [field.name for field in dataclasses.fields(synthetic_faults.Damage)]
-    _write_table(out / "faults.csv", header, [dataclasses.astuple(d) for d in damaged])
-    return nights
+    archive = Archive(
+        name,
+        _MAX_SUBJECTS,
+        functools.partial(_subject, name, round(epochs)),
+        Truth("hypnograms.csv", ("path", "subject", "visit", "montage", "stages"), _truth),
+        inject,
+        settings={"hours": hours},
+    )
+    return write(archive, out, subjects=subjects, seed=seed, faults=faults, workers=workers)
+
+
+def _truth(night: SimulatedNight) -> tuple[object, ...]:
+    place = night.place
+    return place.path, place.subject, place.visit, place.montage, night.letters
 
 
 def simulate_archive_night(
@@ -125,7 +100,7 @@ def simulate_archive_night(
     return traits, cut(night, int(rng.integers(whole - epochs + 1)), epochs)
 
 
-def _subject(tree: Path, name: str, seed: int, epochs: int, index: int) -> list[SimulatedNight]:
+def _subject(name: str, epochs: int, tree: Path, index: int, seed: int) -> list[SimulatedNight]:
     nights = []
     for place in ARCHIVES[name](index):
         number = list(ARCHIVES).index(name)
@@ -211,10 +186,3 @@ def _extra(
         wave = cardiorespiratory.render_emg(rng, traits, night, heart, "chin", 100)
         return np.sqrt((wave.reshape(samples, -1) ** 2).mean(axis=1))
     return np.ones(samples, np.float32)
-
-
-def _write_table(path: Path, header: list[str], rows: list) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)

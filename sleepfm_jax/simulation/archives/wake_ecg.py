@@ -119,15 +119,15 @@ def ptbxl(tree: Path, index: int, seed: int) -> list[Written]:
 def finish_ptbxl(tree: Path, written: list[Written]) -> None:
     """The two tables."""
     rows = []
-    for of in written:
-        named = [name for name, _ in of.clips]
+    for exam in written:
+        named = [name for name, _ in exam.clips]
         codes = [_SCP[name] for name in named if name in _SCP] or ["NORM"]
-        number = Path(of.path).stem.split("_")[0]
-        fold = {"train": 1 + int(number) % 8, "validation": 9, "test": 10}[of.split]
+        number = Path(exam.path).stem.split("_")[0]
+        fold = {"train": 1 + int(number) % 8, "validation": 9, "test": 10}[exam.split]
         scp = repr({code: 0.0 if code in _RHYTHM else 100.0 for code in codes})
         hr = f"records500/00000/{number}_hr"
-        patient = f"{of.subject.removeprefix('patient')}.0"
-        rows.append([int(number), patient, scp, fold, of.path.removesuffix(".hea"), hr])
+        patient = f"{exam.subject.removeprefix('patient')}.0"
+        rows.append([int(number), patient, scp, fold, exam.path.removesuffix(".hea"), hr])
     header = ["ecg_id", "patient_id", "scp_codes", "strat_fold", "filename_lr", "filename_hr"]
     _table(tree / "ptbxl_database.csv", header, rows)
     statements = [[code, "1.0", "", cls] for code, cls in _DIAGNOSTIC.items()]
@@ -180,18 +180,18 @@ def finish_code15(tree: Path, written: list[Written]) -> list[Written]:
         name = f"exams_part{part}.hdf5"
         tracings = np.zeros((len(chunk) + 1, 4096, 12), np.float32)
         ids = np.zeros(len(chunk) + 1, np.int64)  # the files end with a row of zeros
-        for row, of in enumerate(chunk):
-            exam = of.path[1:]
+        for row, held in enumerate(chunk):
+            exam = held.path[1:]
             file = tree / f".exams/{exam}.npy"
             signals = np.load(file)
             file.unlink()
             before = (4096 - signals.shape[1]) // 2
             tracings[row, before : before + signals.shape[1]] = signals.T
             ids[row] = int(exam)
-            named = [label for label, _ in of.clips]
+            named = [label for label, _ in held.clips]
             truth = [str(label in named) for label in _CODE15_ORDER]
-            rows.append([exam, 61, *truth, of.subject.removeprefix("patient"), name])
-            done.append(Written(f"{name}#{exam}", of.subject, "", of.clips))
+            rows.append([exam, 61, *truth, held.subject.removeprefix("patient"), name])
+            done.append(Written(f"{name}#{exam}", held.subject, "", held.clips))
         with h5py.File(tree / name, "w") as file:
             file["exam_id"], file["tracings"] = ids, tracings
     (tree / ".exams").rmdir()

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from sleepfm_jax.data.clips import ClipSpec, clips
-from sleepfm_jax.recordings import read as recording_lib
-from sleepfm_jax.recordings.formats import edf_bytes as edf_lib
+from sleepfm_jax.recordings.formats import edf, edf_bytes
 from sleepfm_jax.recordings.read import read_edf
 from sleepfm_jax.recordings.recording import Channel, FileChannel
 
@@ -40,8 +39,8 @@ def test_a_large_file_gives_the_same_channels(tmp_path, monkeypatch):
     path = write_night(tmp_path / "night.edf", minutes=2, sfreq=50, channels=5)
     small = read_edf(path, subject="s")
     assert {type(c) for c in small.channels} == {Channel}
-    monkeypatch.setattr(recording_lib, "_LARGE", 0)
-    monkeypatch.setattr(edf_lib, "_MAPPED", 7 * 500 + 1)  # seven data records at a time
+    monkeypatch.setattr(edf, "_LARGE", 0)
+    monkeypatch.setattr(edf_bytes, "_MAPPED", 7 * 500 + 1)  # seven data records at a time
     large = read_edf(path, subject="s")
     assert {type(c) for c in large.channels} == {FileChannel}
     for one, other in zip(small.channels, large.channels):
@@ -54,7 +53,7 @@ def test_a_large_file_gives_the_same_channels(tmp_path, monkeypatch):
 
 
 def test_samples_of_a_large_file_are_replaced_not_written_to(tmp_path, monkeypatch):
-    monkeypatch.setattr(recording_lib, "_LARGE", 0)
+    monkeypatch.setattr(edf, "_LARGE", 0)
     path = write_night(tmp_path / "night.edf", minutes=1, sfreq=50, channels=1)
     (channel,) = read_edf(path, subject="s").channels
     with pytest.raises(ValueError, match="read-only"):
