@@ -64,6 +64,12 @@ def _warnings(config: Mapping[str, Any]) -> Iterator[str]:
             f"config.data.num_threads is {data['num_threads']}, more than "
             f"config.data.prefetch={data['prefetch']}: the threads beyond are idle"
         )
+    if figure := config["keep_best"]["figure"]:
+        row = config["evaluators"][figure.split("/")[0]]
+        if row.get("split") == "test":
+            yield f"config.keep_best.figure is {figure!r}: what the test split chose, it flatters"
+        if row.get("every") == 0:
+            yield f"config.keep_best.figure is {figure!r}: seen only once, at the end"
 
 
 def warnings_for_data(

@@ -15,8 +15,8 @@ from sleepfm_jax.config.keys import (
     Kinded,
     Rows,
     evaluator_rows,
-    leaves,
     key_defaults,
+    leaves,
 )
 
 MOVED = {  # key of the flat layout → where it is now

@@ -21,8 +21,8 @@ from sleepfm_jax.models.tokenizer import Tokenizer
 from sleepfm_jax.models.transformer import TransformerLayer, layer_norm
 
 _DEFAULT = configuration.section_defaults("model", "sleepfm")
-POSITION_ENCODINGS = ("none", "fourier", "fourier_truncated")
-DTYPES = ("float32", "bfloat16")
+POSITION_ENCODINGS = configuration.KINDS["model"]["sleepfm"]["position_encoding"].choices
+DTYPES = configuration.KINDS["model"]["sleepfm"]["dtype"].choices
 
 
 @dataclasses.dataclass(frozen=True)
