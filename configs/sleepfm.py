@@ -21,7 +21,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config = common.pretraining()
     config.steps = 50_000
     config.optimiser.warmup_steps = 1000
-    config.eval_every = config.save_every = 1000
+    config.evaluators.validation.every = config.save_every = 1000
     if variant == "smoke":
         return common.smoke(config)
     if variant == "reference":
@@ -29,14 +29,15 @@ def get_config(variant: str = "") -> ConfigDict:
             name="sgd", schedule="step", learning_rate=1e-3, warmup_steps=0, clip_norm=0.0
         )
         config.optimiser.decay_every = 20_000  # published: every second pass over the cohort
-        config.encoder.update(
+        config.model.update(
             position_encoding="none",
             single_channel_shortcut=True,
             padding_in_statistics=True,
             encode_absent=True,
+            batch_statistics="per_modality",
         )
-        config.batch_statistics = "per_modality"
-        config.max_log_scale = 80.0  # published: no limit; here what float32 can still exponentiate
+        # Published: no limit; here what float32 can still exponentiate.
+        config.objective.max_log_scale = 80.0
     elif variant:
         raise ValueError(f"unknown variant {variant!r}: expected '', 'reference' or 'smoke'")
     return config

@@ -9,6 +9,7 @@ import pytest
 LAYERS = (  # each may import what is above it, and what shares its place in its line
     ("errors",),
     ("signals",),
+    ("config",),
     ("recordings", "losses", "models", "metrics"),
     ("data", "simulation", "training"),
     ("objectives", "evaluators", "interop", "report"),
@@ -54,7 +55,7 @@ ONLY_IN = {
 }
 NO_JAX = tuple(
     f"sleepfm_jax.{name}"
-    for name in ("errors", "signals", "recordings", "data", "simulation", "metrics")
+    for name in ("errors", "signals", "config", "recordings", "data", "simulation", "metrics")
 )
 BUILDERS_SEE = tuple(f"sleepfm_jax.{name}" for name in ("errors", "signals", "recordings", "data"))
 
@@ -97,7 +98,7 @@ def violations(module: str, source: str) -> list[str]:
             name, "jax", "flax", "optax", "orbax"
         )
         forbidden |= within(module, "configs") and not within(
-            name, "ml_collections", "configs.common", "__future__"
+            name, "ml_collections", "configs.common", "sleepfm_jax.config", "__future__"
         )
         forbidden |= (
             within(module, "data_builders")
@@ -164,6 +165,8 @@ def test_imports_point_downward_only(root):
         ("sleepfm_jax.metrics.retrieval", "from data_builders import engine"),
         ("sleepfm_jax.report.page", "from launch import programs"),
         ("configs.pretrain", "import numpy as np"),
+        ("configs.pretrain", "from sleepfm_jax import experiment"),
+        ("sleepfm_jax.config.keys", "from sleepfm_jax.models.encoder import Encoder"),
         ("configs.pretrain", "from configs import pretrain_simulated"),
         ("data_builders.engine.builder", "from sleepfm_jax import train"),
     ],
@@ -178,7 +181,7 @@ def test_the_check_lets_pass_what_is_right():
         "sleepfm_jax.models.encoder": "from sleepfm_jax.models.dropout import Dropout",
         "sleepfm_jax.training.state": "import flax.struct\nfrom flax import nnx",
         "sleepfm_jax.training.optim": "from sleepfm_jax.training.sharding import path_string",
-        "configs.pretrain": "from ml_collections import ConfigDict\nfrom configs import common",
+        "configs.common": "from ml_collections import ConfigDict\nfrom sleepfm_jax import config",
         "sleepfm_jax.recordings.formats.wfdb_records": "def f():\n    import wfdb",
         "data_builders.engine.builder": "from sleepfm_jax.data.clips import ClipSpec",
     }

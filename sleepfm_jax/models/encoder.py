@@ -13,14 +13,16 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from sleepfm_jax import config as configuration
 from sleepfm_jax.models.dropout import DropoutStream
 from sleepfm_jax.models.pooling import AttentionPooling
 from sleepfm_jax.models.positions import ElectrodePositions, sinusoids
 from sleepfm_jax.models.tokenizer import Tokenizer
 from sleepfm_jax.models.transformer import TransformerLayer, layer_norm
 
-POSITION_ENCODINGS = ("none", "fourier", "fourier_truncated")
-DTYPES = ("float32", "bfloat16")
+_DEFAULT = configuration.section_defaults("model", "sleepfm")
+POSITION_ENCODINGS = configuration.KINDS["model"]["sleepfm"]["position_encoding"].choices
+DTYPES = configuration.KINDS["model"]["sleepfm"]["dtype"].choices
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,20 +41,20 @@ class EncoderConfig:
         instead of zeros.
     """
 
-    patch_samples: int = 640
-    width: int = 128
-    layers: int = 6
-    heads: int = 8
-    pooling_heads: int = 8
-    mlp_dim: int = 2048
-    dropout: float = 0.3
-    max_tokens: int = 128
-    position_encoding: str = "fourier"
-    dtype: str = "float32"  # of the arithmetic; parameters are always float32
-    single_channel_shortcut: bool = False
-    mean_over_padding: bool = False
-    padding_in_statistics: bool = False
-    encode_absent: bool = False
+    patch_samples: int = _DEFAULT["patch_samples"]
+    width: int = _DEFAULT["width"]
+    layers: int = _DEFAULT["layers"]
+    heads: int = _DEFAULT["heads"]
+    pooling_heads: int = _DEFAULT["pooling_heads"]
+    mlp_dim: int = _DEFAULT["mlp_dim"]
+    dropout: float = _DEFAULT["dropout"]
+    max_tokens: int = _DEFAULT["max_tokens"]
+    position_encoding: str = _DEFAULT["position_encoding"]
+    dtype: str = _DEFAULT["dtype"]  # of the arithmetic; parameters are always float32
+    single_channel_shortcut: bool = _DEFAULT["single_channel_shortcut"]
+    mean_over_padding: bool = _DEFAULT["mean_over_padding"]
+    padding_in_statistics: bool = _DEFAULT["padding_in_statistics"]
+    encode_absent: bool = _DEFAULT["encode_absent"]
 
     def __post_init__(self):
         if self.position_encoding not in POSITION_ENCODINGS:

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
+from sleepfm_jax.errors import ConfigError
+from sleepfm_jax.training import freezing
 from sleepfm_jax.training.sharding import path_string
 
 NO_DECAY = ("bias", "scale", "log_scale")
 """Parameters of these names are not decayed: shifts, norms' scales and the logit scale."""
+
+BELOW_THE_LAYERS = ("tokenizer", "electrodes", "channel_pooling", "norm")
+"""Parts of an encoder that its first layer reads. The rest (its pooling over time) is above all."""
+
+_ENCODER = re.compile(r"(?:^|/)encoder/")
+_LAYER = re.compile(r"layers/(\d+)/")
 
 
 def schedule(config: Mapping[str, Any], steps: int) -> optax.Schedule:
@@ -33,18 +43,29 @@ def schedule(config: Mapping[str, Any], steps: int) -> optax.Schedule:
             peak, config["decay_every"], config["decay_factor"], staircase=True
         )
     else:
-        raise ValueError(f"schedule {kind!r} is not one of cosine, constant, step")
+        raise ConfigError(f"schedule {kind!r} is not one of cosine, constant, step")
     if not warmup:
         return main
     return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), main], [warmup])
 
 
-def optimiser(config: Mapping[str, Any], steps: int) -> optax.GradientTransformation:
+def optimiser(
+    config: Mapping[str, Any], steps: int, frozen: Sequence[str] = ()
+) -> optax.GradientTransformation:
     """The optimiser of a run.
+
+    Where nothing is frozen and all parameters learn at one rate its state has no further parts, so
+    that checkpoints from before there were groups fit.
 
     Args:
       config: `name` ("adamw", "adam" or "sgd"), `weight_decay` (adamw), `momentum` (sgd),
-        `clip_norm` (0 = none), and what `schedule` reads.
+        `clip_norm` (0 = none; over what is not frozen), `groups`, `layer_decay` (see
+        `rate_factors`), and what `schedule` reads.
+      frozen: patterns of paths (see `freezing`): no update, no decay, no moments.
+
+    Raises:
+      ConfigError: an unknown name or schedule; from `init`, a pattern that matches nothing, or
+        nothing left to train.
     """
     rate = schedule(config, steps)
     name = config["name"]
@@ -55,10 +76,86 @@ def optimiser(config: Mapping[str, Any], steps: int) -> optax.GradientTransforma
     elif name == "sgd":
         main = optax.sgd(rate, momentum=config["momentum"])
     else:
-        raise ValueError(f"optimiser {name!r} is not one of adamw, adam, sgd")
+        raise ConfigError(f"optimiser {name!r} is not one of adamw, adam, sgd")
     if config["clip_norm"]:
-        return optax.chain(optax.clip_by_global_norm(config["clip_norm"]), main)
-    return main
+        main = optax.chain(optax.clip_by_global_norm(config["clip_norm"]), main)
+    parts, frozen, groups = [main], tuple(frozen), tuple(config["groups"])
+    if frozen:
+        parts = [optax.masked(main, lambda tree: _trained(tree, frozen))]
+    if groups or config["layer_decay"] != 1:
+        parts.append(_each(lambda tree: rate_factors(tree, groups, config["layer_decay"])))
+    if frozen:  # what is masked came through as it was
+        parts.append(_each(lambda tree: jax.tree.map(float, _trained(tree, frozen))))
+    return optax.chain(*parts) if len(parts) > 1 else main
+
+
+def rate_factors(
+    tree: Any, groups: Sequence[tuple[str, float]] = (), layer_decay: float = 1.0
+) -> Any:
+    """The factor of each parameter's learning rate (and so of its decay).
+
+    Args:
+      tree: parameters, or anything of their structure.
+      groups: rows (pattern, factor); a parameter has that of the first row whose pattern is found
+        in its path, 1 where none is.
+      layer_decay: times this once for each layer that lies above: heads and the pooling over time
+        have 1, the last of the encoder's layers `layer_decay`, what is before its first layer
+        (tokenizer, positions, channel pooling, the norm) the least (Clark et al. 2020; BEiT).
+
+    Raises:
+      ConfigError: a group that matches nothing, or layers asked for where there are none.
+    """
+    freezing.check_patterns(tree, [pattern for pattern, _ in groups], "config.optimiser.groups")
+    depth = _depths(tree) if layer_decay != 1 else {}
+
+    def factor(path, _):
+        name = path_string(path)
+        own = next((f for pattern, f in groups if re.search(pattern, name)), 1.0)
+        return own * layer_decay ** depth.get(name, 0)
+
+    return jax.tree_util.tree_map_with_path(factor, tree)
+
+
+def _depths(tree: Any) -> dict[str, int]:
+    """Path → how many layers lie above it."""
+    names = [path_string(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
+    # A tree is an encoder, or has one.
+    has_one = any(_ENCODER.search(name) for name in names)
+    inside = {
+        name: _ENCODER.split(name, maxsplit=1)[-1]
+        for name in names
+        if not has_one or _ENCODER.search(name)
+    }
+    layer = {n: int(found[1]) for n, part in inside.items() if (found := _LAYER.match(part))}
+    if not layer:
+        raise ConfigError("config.optimiser.layer_decay: the model has no layers/0, layers/1, …")
+    count = max(layer.values()) + 1
+    below = {n: count + 1 for n, part in inside.items() if part.split("/")[0] in BELOW_THE_LAYERS}
+    return {n: count - i for n, i in layer.items()} | below
+
+
+def _each(factors: Callable[[Any], Any]) -> optax.GradientTransformation:
+    """Updates times the factors of their tree; no state."""
+
+    def init(params):
+        factors(params)  # what cannot be is said before the first step
+        return optax.EmptyState()
+
+    def update(updates, state, params=None):
+        def scale(factor, u):
+            return u * factor if factor else jnp.zeros_like(u)  # of a NaN, too
+
+        return jax.tree.map(scale, factors(updates), updates), state
+
+    return optax.GradientTransformation(init, update)
+
+
+def _trained(tree: Any, frozen: Sequence[str]) -> Any:
+    """A bool for each leaf: is it not frozen?"""
+    mask = jax.tree.map(lambda is_frozen: not is_frozen, freezing.frozen_mask(tree, frozen))
+    if not any(jax.tree.leaves(mask)):
+        raise ConfigError(f"config.frozen: {', '.join(frozen)} leave nothing to train")
+    return mask
 
 
 def _decayed(params: Any) -> Any:

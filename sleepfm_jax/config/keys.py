@@ -1,0 +1,274 @@
+"""Every key of a configuration, once: default (and so its type), bounds, what it is, and whether it
+changes numbers.
+
+A configuration is a nested dictionary. The sections `model` and `objective`, and each row of
+`evaluators`, have a `kind`, which chooses the keys of the section: a new kind is one more entry of
+`KINDS`. `configs/` state only what differs from `defaults()`.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from sleepfm_jax import signals
+from sleepfm_jax.errors import ConfigError
+
+
+@dataclasses.dataclass(frozen=True)
+class Key:
+    """One key; its type is that of its default (an int passes where a float is expected).
+
+    Attributes:
+      default: what holds where nothing is said.
+      about: what it is, with its unit.
+      low, high: bounds, themselves allowed. above, below: bounds, themselves not allowed.
+      choices: of a string; (): any.
+      form: of a tuple or a mapping, one of `FORMS`.
+      changes_numbers: a run may only go on from a checkpoint with the same value.
+    """
+
+    default: Any
+    about: str
+    _: dataclasses.KW_ONLY
+    low: float | None = None
+    high: float | None = None
+    above: float | None = None
+    below: float | None = None
+    choices: tuple[str, ...] = ()
+    form: str = ""
+    changes_numbers: bool = True
+
+
+class Kinded(NamedTuple):
+    """A section whose keys are those of its `kind`, in KINDS[section]."""
+
+    section: str
+
+
+class Rows(NamedTuple):
+    """A section of named rows, each of a kind. No row changes numbers."""
+
+    section: str
+
+
+Keys = Mapping[str, "Key | Kinded | Rows | Keys"]
+
+_SLOTS = {"bas": 10, "resp": 7, "ecg": 2, "emg": 4}  # one for each of signals.MODALITIES
+_ROW = {
+    "split": Key("validation", "of the datasets", choices=("train", "validation", "test")),
+    "every": Key(200, "steps; 0: only at the end", low=0),
+    "examples": Key(256, "of the split, spread evenly", low=1),
+}
+
+KINDS: dict[str, dict[str, Keys]] = {
+    "model": {
+        "sleepfm": {
+            "patch_samples": Key(640, "samples that become one token", low=1),
+            "width": Key(128, "numbers of a token", low=1),
+            "layers": Key(6, "of the transformer", low=1),
+            "heads": Key(8, "of attention, in each layer; they divide the width", low=1),
+            "pooling_heads": Key(8, "of attention, in both poolings; divide the width", low=1),
+            "mlp_dim": Key(2048, "hidden numbers of each feed-forward", low=1),
+            "dropout": Key(0.3, "probability, in training", low=0, below=1),
+            "max_tokens": Key(128, "time positions: the longest clip, in patches", low=1),
+            "position_encoding": Key(
+                "fourier",
+                "of electrodes; fourier_truncated is the published one",
+                choices=("none", "fourier", "fourier_truncated"),
+            ),
+            "dtype": Key("float32", "of the arithmetic", choices=("float32", "bfloat16")),
+            "batch_statistics": Key(
+                "joint",
+                "of all channels together, or of each modality, as published",
+                choices=("joint", "per_modality"),
+            ),
+            # Quirks of the published code (README: where we differ, and why).
+            "single_channel_shortcut": Key(False, "one channel goes past the channel pooling"),
+            "mean_over_padding": Key(False, "padded channels enter the mean of the pooling"),
+            "padding_in_statistics": Key(False, "padded channels enter the batch statistics"),
+            "encode_absent": Key(False, "an absent modality is encoded, as zeros"),
+        },
+    },
+    "objective": {
+        "contrastive": {
+            "loss": Key(
+                "leave_one_out", "who is whose partner", choices=("leave_one_out", "pairwise")
+            ),
+            "log_scale": Key(0.0, "where the learned log logit scale starts", low=0),
+            # Above 88 its exponential is no float32.
+            "max_log_scale": Key(4.6052, "its limit; here a scale of 100", low=0, high=88),
+        },
+    },
+    "evaluator": {
+        "metrics": _ROW,
+        "retrieval": _ROW
+        | {"candidates": Key(128, "clips among which a clip looks for itself", low=2)},
+    },
+}
+EVALUATORS: dict[str, dict[str, dict[str, Any]]] = {
+    "contrastive": {
+        "validation": {"kind": "retrieval", "split": "validation"},
+        "test": {"kind": "retrieval", "split": "test", "every": 0, "examples": 1024},
+    },
+    "": {  # any other
+        "validation": {"kind": "metrics", "split": "validation"},
+        "test": {"kind": "metrics", "split": "test", "every": 0, "examples": 1024},
+    },
+}
+"""Kind of the objective → its rows of `evaluators` where nothing is said."""
+
+_FREE: dict[str, Any] = {"changes_numbers": False}
+KEYS: Keys = {
+    "seed": Key(0, "of parameters, order and coins", low=0, high=2**32 - 1),
+    "steps": Key(1000, "updates of the run", low=1),
+    "batch_size": Key(128, "examples in the global batch, over all hosts", low=1),
+    "data": {
+        "datasets": Key(("simulated_psg",), "folders of --data_dir, used together", form="names"),
+        "slots": {
+            m: Key(_SLOTS[m], "channels of a batch; more in a recording: a random choice", low=0)
+            for m in signals.MODALITIES
+        },
+        "input_scaling": Key(
+            "zscore",
+            "each recording's channel z-scored, or µV as published",
+            choices=("zscore", "published_uv"),
+        ),
+        # More threads than batches that wait would be idle.
+        "num_threads": Key(4, "that read records, on each host", low=0, **_FREE),
+        "prefetch": Key(4, "batches made ahead", low=1, **_FREE),
+    },
+    "model": Kinded("model"),
+    "objective": Kinded("objective"),
+    "optimiser": {
+        "name": Key("adamw", "the rule of the update", choices=("adamw", "adam", "sgd")),
+        "learning_rate": Key(1e-3, "at its peak", low=0),
+        "schedule": Key("cosine", "after the warm-up", choices=("cosine", "constant", "step")),
+        "warmup_steps": Key(100, "over which the rate rises from 0", low=0),
+        "decay_every": Key(1000, "steps, of schedule step", low=1),
+        "decay_factor": Key(0.1, "of schedule step", above=0, high=1),
+        "weight_decay": Key(0.05, "of adamw", low=0),
+        "momentum": Key(0.9, "of sgd", low=0, below=1),
+        "clip_norm": Key(1.0, "the gradient's longest; 0: any", low=0),
+        "groups": Key((), "(pattern, factor of the rate); first fit wins", form="factors"),
+        "layer_decay": Key(1.0, "factor of the rate a layer, from the top down", above=0, high=1),
+    },
+    "frozen": Key((), "paths: no update, statistics kept, evaluation mode", form="patterns"),
+    "initialise_from": Key("", "checkpoint folder whose matching parameters a fresh run takes"),
+    "evaluators": Rows("evaluator"),
+    "keep_best": {
+        "figure": Key("", "whose best checkpoint is kept, as validation/loss; '': none", **_FREE),
+        "largest": Key(False, "is the largest the best?", **_FREE),
+    },
+    "mesh": Key({"data": -1}, "axis → devices; -1: what is left", form="mesh", **_FREE),
+    "sharding_rules": Key(
+        ((".*", ()),), "(pattern, axis or None a dimension); first fit wins", form="rules", **_FREE
+    ),
+    "max_skipped_in_a_row": Key(10, "updates with a NaN or inf until it stops", low=1, **_FREE),
+    "log_every": Key(10, "steps", low=1, **_FREE),
+    "save_every": Key(200, "steps", low=1, **_FREE),
+    "keep": Key(2, "newest checkpoints", low=1, **_FREE),
+}
+MAY_LACK_KEYS = ("config.data.slots",)
+
+
+def _heads_divide(section: Mapping[str, Any]) -> Iterator[str]:
+    for heads in ("heads", "pooling_heads"):
+        if section["width"] % section[heads]:
+            yield (
+                f"{heads} is {section[heads]}; expected a divisor of the width: width "
+                f"{section['width']} is not divisible by {section[heads]} heads"
+            )
+    if section["position_encoding"] != "none" and section["width"] % 2:
+        yield f"width is {section['width']}; expected an even number"
+
+
+def _scale_below_its_limit(section: Mapping[str, Any]) -> Iterator[str]:
+    if section["log_scale"] > section["max_log_scale"]:
+        yield (
+            f"log_scale is {section['log_scale']}; expected at most "
+            f"max_log_scale={section['max_log_scale']}"
+        )
+
+
+RULES: dict[tuple[str, str], Callable[[Mapping[str, Any]], Iterator[str]]] = {
+    ("model", "sleepfm"): _heads_divide,
+    ("objective", "contrastive"): _scale_below_its_limit,
+}
+"""(section, kind) → what must hold between its keys: yields what does not, beginning at a key."""
+
+
+def section_defaults(section: str, kind: str) -> dict[str, Any]:
+    """The section of a kind with every default, its `kind` included.
+
+    Args:
+      section: "model", "objective" or "evaluator".
+
+    Raises:
+      ConfigError: no such kind.
+    """
+    return {"kind": kind} | key_defaults(keys_of_kind(f"config.{section}", section, {"kind": kind}))
+
+
+def defaults(model: str = "sleepfm", objective: str = "contrastive") -> dict[str, Any]:
+    """A complete configuration of these kinds.
+
+    Raises:
+      ConfigError: no such kind.
+    """
+    config = key_defaults(KEYS)
+    config["model"] = section_defaults("model", model)
+    config["objective"] = section_defaults("objective", objective)
+    config["evaluators"] = evaluator_rows(objective)
+    return {name: config[name] for name in KEYS}
+
+
+def key_defaults(keys: Keys) -> dict[str, Any]:
+    """Defaults of the keys of a section; sections that have kinds are left out."""
+    plain = {k: v for k, v in keys.items() if not isinstance(v, Kinded | Rows)}
+    return {
+        name: copy.deepcopy(key.default) if isinstance(key, Key) else key_defaults(key)
+        for name, key in plain.items()
+    }
+
+
+def evaluator_rows(objective: str) -> dict[str, Any]:
+    """The rows of `evaluators` that an objective of this kind has where nothing is said."""
+    rows = EVALUATORS.get(objective, EVALUATORS[""])
+    return {name: section_defaults("evaluator", row["kind"]) | row for name, row in rows.items()}
+
+
+def keys_of_kind(where: str, section: str, part: Any) -> Keys:
+    """The keys that the kind of a section has.
+
+    Raises:
+      ConfigError: no kind, or an unknown one.
+    """
+    if not isinstance(part, Mapping):
+        raise ConfigError(f"{where} is {part!r}; expected a section with a kind")
+    kinds = KINDS[section]
+    if "kind" not in part:
+        raise ConfigError(f"{where}: missing key kind; expected one of {', '.join(sorted(kinds))}")
+    if not isinstance(part["kind"], str) or part["kind"] not in kinds:
+        known = ", ".join(sorted(kinds))
+        raise ConfigError(f"{where}.kind is {part['kind']!r}; expected one of {known}")
+    return kinds[part["kind"]]
+
+
+def leaves(
+    part: Mapping[str, Any], keys: Keys | None = None, where: str = ""
+) -> Iterator[tuple[str, Key | None, Any]]:
+    """(path, key, value) of every value that a configuration holds; key None: unknown."""
+    for name, value in part.items():
+        key, path = (KEYS if keys is None else keys).get(name), f"{where}{name}"
+        if isinstance(key, Rows):
+            continue  # evaluators only look
+        if isinstance(key, Key) or key is None or not isinstance(value, Mapping):
+            yield path, key if isinstance(key, Key) else None, value
+        elif isinstance(key, Kinded):
+            inner = KINDS[key.section].get(value.get("kind"), {})
+            yield from leaves(value, inner, f"{path}.")
+        else:
+            yield from leaves(value, key, f"{path}.")
