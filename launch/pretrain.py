@@ -6,7 +6,7 @@ Example, on datasets built by launch.build under DATA:
 
 A configuration file states the experiment; `FILE:VARIANT` picks one of its variants (`:smoke` runs
 in seconds), and `--config.KEY=VALUE` changes one value, for example --config.steps=500 or
---config.encoder.layers=4. Killed or stopped, the same command goes on where it was last saved, on
+--config.model.layers=4. Killed or stopped, the same command goes on where it was last saved, on
 any number of hosts. RUN then holds checkpoints/, metrics.jsonl, tensorboard/, results.json and
 report/index.html. Exit code 0 means that training reached its last step and all of this is there.
 
@@ -16,6 +16,10 @@ machine.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -32,18 +36,37 @@ flags.adopt_module_key_flags(hosts)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of this run; made if it does not exist.")
 
 
+def pretrain(config: Mapping[str, Any], data_dir: str, workdir: str) -> dict[str, Any]:
+    """Trains, and leaves in workdir what `sleepfm_jax.train.train` says, what the run was made of,
+    results.json and report/. Returns what was added to results.json."""
+    import jax
+
+    from sleepfm_jax import train
+    from sleepfm_jax.report import page, results, run_folder
+
+    def begun(config, records):
+        run_folder.write_inputs(Path(workdir), config, records)
+
+    update = train.train(config, data_dir, workdir, begun)
+    update["versions"] = results.versions()
+    for figures in update["evaluations"].values():
+        # The report's headline; the rest stays under its row's name.
+        update |= {name: figures.pop(name) for name in ("retrieval",) if name in figures}
+    if jax.process_index() == 0:
+        results.merge_results(workdir, update)
+        page.write_report(workdir)
+    return update
+
+
 def main(argv: list[str]) -> int:
     """See the module's docstring."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]!r}: flags begin with --")
     hosts.start_jax()
-    # Imported late: --help answers at once, and jax starts with the flags above.
-    from sleepfm_jax import train
-
     data_dir = _DATA_DIR.value or f"{_WORKDIR.value}/data"
-    results = train.train(_CONFIG.value.to_dict(), data_dir, _WORKDIR.value)
-    if "retrieval" in results:
-        found = results["retrieval"]
+    found = pretrain(_CONFIG.value.to_dict(), data_dir, _WORKDIR.value)
+    if "retrieval" in found:
+        found = found["retrieval"]
         logging.info(
             "test retrieval: top-1 %.3f among %d candidates (chance %.4f)",
             found["top1"],

@@ -1,4 +1,4 @@
-"""A trained model, without what trained it: what load, probe, transfer, convert and publish share."""
+"""A trained model without what trained it: what load, probe, transfer and convert share."""
 
 from __future__ import annotations
 

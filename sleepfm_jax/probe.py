@@ -68,7 +68,8 @@ class Probe:
             )
         if self.label_kind == "staging":
             self.classes = list(signals.STAGES)
-        self.name = "staging" if self.label_kind == "staging" else RESULT_NAMES.get(dataset, dataset)
+        staging = self.label_kind == "staging"
+        self.name = "staging" if staging else RESULT_NAMES.get(dataset, dataset)
         self.clip_seconds = float(metadata["clip_seconds"])
 
     def gather(self, encoders: Mapping[str, Pretrained]) -> dict[str, dict[str, Examples]]:
@@ -115,9 +116,7 @@ class Probe:
                     for name in found:
                         x[name].append(rows[name][place])
             if not y:
-                raise DatasetError(
-                    f"{records.folders[0]}: no labelled example in split {split!r}"
-                )
+                raise DatasetError(f"{records.folders[0]}: no labelled example in split {split!r}")
             if left_out:
                 logging.info("%s: %d examples are mostly gaps and left out", split, left_out)
             for name in found:

@@ -108,9 +108,7 @@ def train(
         ):
             logging.warning("%s", warning)
         begun(config, records)
-        announce.announce(
-            jax.devices(), len(examples), parameter_count(state.params), config
-        )
+        announce.announce(jax.devices(), len(examples), parameter_count(state.params), config)
 
     step_fn = jax.jit(
         step_function(objective, tx),

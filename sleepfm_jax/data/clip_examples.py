@@ -21,8 +21,8 @@ class ClipExamples:
     """Every clip of one split of one or more datasets; see `examples.Examples`.
 
     A batch holds signals int16 [B, C, T], scale float32 [B, C] (and offset, for inputs in units),
-    mask bool [B, C, S] (True = valid), positions float32 [B, C, 3] (NaN: none), stages int32 [B, E],
-    labels float32 [B, K], index int32 [B].
+    mask bool [B, C, S] (True = valid), positions float32 [B, C, 3] (NaN: none), stages int32
+    [B, E], labels float32 [B, K], index int32 [B].
     """
 
     def __init__(self, records: Records, layout: Layout):

@@ -89,7 +89,11 @@ def pairwise(
         return grid.at[second, first].set(values[:, ::-1])
 
     return ContrastiveLoss(
-        flat.loss, flat.total, square(flat.direction_loss), square(flat.accuracy), square(flat.count)
+        flat.loss,
+        flat.total,
+        square(flat.direction_loss),
+        square(flat.accuracy),
+        square(flat.count),
     )
 
 

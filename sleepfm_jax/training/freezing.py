@@ -7,7 +7,7 @@ these masks for the first; whoever calls the model, for the two others.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -57,3 +57,21 @@ def check_patterns(tree: Any, patterns: Sequence[str], key: str) -> None:
             raise ConfigError(
                 f"{key}: {pattern!r} matches none of {len(paths)} parameters ({there}, …)"
             )
+
+
+def below(prefix: str, patterns: Sequence[str]) -> Callable[[str], bool] | None:
+    """`is_frozen` for paths inside of a subtree, such as the model under "encoder"; None where
+    nothing is frozen."""
+    if not patterns:
+        return None
+    return lambda path: is_frozen(f"{prefix}/{path}", patterns)
+
+
+def stop_gradients(params: Any, patterns: Sequence[str]) -> Any:
+    """The same parameters, without a gradient of those that are frozen."""
+    if not patterns:
+        return params
+    return jax.tree_util.tree_map_with_path(
+        lambda path, x: jax.lax.stop_gradient(x) if is_frozen(path_string(path), patterns) else x,
+        params,
+    )
