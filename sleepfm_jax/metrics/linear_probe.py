@@ -29,7 +29,7 @@ from sleepfm_jax.metrics.feature_sets import (
     refuse_shared_subjects,
     validation_subjects,
 )
-from sleepfm_jax.metrics.logistic_path import ClassWeight, Settings, Task, fit_and_predict
+from sleepfm_jax.metrics.logistic_path import ClassWeight, LabelKind, Settings, fit_and_predict
 from sleepfm_jax.metrics.probe_result import ProbeResult, score_probe
 
 L2_GRID = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
@@ -45,7 +45,7 @@ def fit_probe(
     validation: Examples | tuple,
     test: Examples | tuple,
     *,
-    task: Task = "classification",
+    label_kind: LabelKind = "classification",
     classes: Sequence[str] | None = None,
     l2_grid: Sequence[float] = L2_GRID,
     class_weight: ClassWeight = "balanced",
@@ -59,7 +59,7 @@ def fit_probe(
     Args:
       train, validation, test: (x [N, F], y, subjects [N]) each; see `Examples`. Unscored examples
         (stage -1) are left out by the caller.
-      task: "classification", one class an example, or "multilabel".
+      label_kind: "classification", one class an example, or "multilabel".
       classes: names of the K classes or labels; the numbers found when None.
       l2_grid: strengths to choose from, any order.
       class_weight: "balanced" weighs each class inversely to its share of the training examples
@@ -74,9 +74,9 @@ def fit_probe(
         the classes, an empty split, or shapes that disagree.
     """
     parts = {"train": train, "validation": validation, "test": test}
-    checked = {name: check_examples(name, part, task, impute) for name, part in parts.items()}
+    checked = {name: check_examples(name, part, label_kind, impute) for name, part in parts.items()}
     refuse_shared_subjects({name: part.subjects for name, part in checked.items()})
-    settings = _settings(checked.values(), task, classes, l2_grid, class_weight, max_iter)
+    settings = _settings(checked.values(), label_kind, classes, l2_grid, class_weight, max_iter)
     probabilities, thresholds, l2 = fit_and_predict(*checked.values(), settings)
     counts = ", ".join(f"{len(np.unique(p.subjects))} {name}" for name, p in checked.items())
     protocol = f"given splits by subject ({counts} subjects), {_protocol(settings)}"
@@ -93,7 +93,7 @@ def grouped_cv_probe(
     folds: int = 5,
     seed: int = 0,
     validation_share: float = 0.2,
-    task: Task = "classification",
+    label_kind: LabelKind = "classification",
     classes: Sequence[str] | None = None,
     l2_grid: Sequence[float] = L2_GRID,
     class_weight: ClassWeight = "balanced",
@@ -114,14 +114,14 @@ def grouped_cv_probe(
     Raises:
       ValueError: as `fit_probe`, or fewer subjects than folds, or fewer than three subjects.
     """
-    everyone = check_examples("the data", (x, y, subjects), task, impute)
+    everyone = check_examples("the data", (x, y, subjects), label_kind, impute)
     names = np.unique(everyone.subjects)
     if folds < 2 or len(names) < max(folds, 3):
         raise ValueError(
             f"{len(names)} subjects cannot make {folds} folds with validation subjects: "
             "at least 2 folds, 3 subjects, and as many subjects as folds are needed"
         )
-    settings = _settings([everyone], task, classes, l2_grid, class_weight, max_iter)
+    settings = _settings([everyone], label_kind, classes, l2_grid, class_weight, max_iter)
     shape = (len(everyone.y), len(settings.classes))
     probabilities, thresholds = np.full(shape, np.nan), np.full(shape, 0.5)
     rng = np.random.default_rng(seed)
@@ -142,14 +142,14 @@ def grouped_cv_probe(
         f"{validation_share:.0%} of the training subjects for validation), out-of-fold "
         f"predictions pooled, {_protocol(settings)}"
     )
-    cuts = thresholds if task == "multilabel" else None
+    cuts = thresholds if label_kind == "multilabel" else None
     predicted = (probabilities, cuts, chosen)
     return score_probe(everyone, predicted, protocol, settings, bootstrap, seed)
 
 
 def _protocol(settings: Settings) -> str:
     weighting = "class-balanced" if settings.class_weight == "balanced" else "unweighted"
-    chosen_by = "balanced accuracy" if settings.task == "classification" else "macro AUROC"
+    chosen_by = "balanced accuracy" if settings.label_kind == "classification" else "macro AUROC"
     return (
         f"standardised features, {weighting} logistic regression fitted on training subjects, "
         f"L2 of {len(settings.l2_grid)} chosen by {chosen_by} on validation subjects, "
@@ -157,9 +157,9 @@ def _protocol(settings: Settings) -> str:
     )
 
 
-def _settings(parts, task, classes, l2_grid, class_weight, max_iter) -> Settings:
+def _settings(parts, label_kind, classes, l2_grid, class_weight, max_iter) -> Settings:
     parts = list(parts)
-    if task == "classification":
+    if label_kind == "classification":
         found = 1 + max(int(part.y.max()) for part in parts)
         lowest = min(int(part.y.min()) for part in parts)
     else:
@@ -167,7 +167,7 @@ def _settings(parts, task, classes, l2_grid, class_weight, max_iter) -> Settings
         if any(part.y.shape[1] != found for part in parts):
             raise ValueError("the splits differ in the number of labels")
     names = [str(k) for k in range(found)] if classes is None else [str(c) for c in classes]
-    if lowest < 0 or found > len(names) or (task == "multilabel" and found != len(names)):
+    if lowest < 0 or found > len(names) or (label_kind == "multilabel" and found != len(names)):
         raise ValueError(
             f"labels run from {lowest} to {found - 1} but there are {len(names)} classes {names}: "
             "leave unscored examples (-1) out, or name every class"
@@ -179,4 +179,4 @@ def _settings(parts, task, classes, l2_grid, class_weight, max_iter) -> Settings
         raise ValueError(f"l2_grid must hold positive numbers, got {list(l2_grid)}")
     if class_weight not in ("balanced", None):
         raise ValueError(f"class_weight must be 'balanced' or None, got {class_weight!r}")
-    return Settings(task, names, grid, class_weight, max_iter)
+    return Settings(label_kind, names, grid, class_weight, max_iter)

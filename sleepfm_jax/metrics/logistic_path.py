@@ -18,13 +18,13 @@ from sklearn.linear_model import LogisticRegression
 from sleepfm_jax.metrics import classification, multilabel
 from sleepfm_jax.metrics.feature_sets import Examples
 
-Task = Literal["classification", "multilabel"]
+LabelKind = Literal["classification", "multilabel"]
 ClassWeight = Literal["balanced"] | None
 
 
 @dataclass
 class Settings:
-    task: Task
+    label_kind: LabelKind
     classes: list[str]
     l2_grid: list[float]  # strong to weak
     class_weight: ClassWeight
@@ -40,7 +40,7 @@ def fit_and_predict(train: Examples, validation: Examples, test: Examples, setti
     """Probabilities of the test examples [N, K], thresholds [K] or None, and the L2 chosen."""
     mean, sd = _standardisation(train.x, settings)
     scaled = [_standardise(part.x, mean, sd) for part in (train, validation, test)]
-    if settings.task == "classification":
+    if settings.label_kind == "classification":
         path = _softmax_path(scaled, train.y, settings)
 
         def score(p):
@@ -63,7 +63,7 @@ def fit_and_predict(train: Examples, validation: Examples, test: Examples, setti
             "and negatives): the strongest was used"
         )
     thresholds = None
-    if settings.task == "multilabel":
+    if settings.label_kind == "multilabel":
         thresholds = multilabel.choose_thresholds(validation.y, on_validation)
     return on_test, thresholds, l2
 

@@ -35,7 +35,7 @@ def score_probe(
 ) -> ProbeResult:
     probabilities, thresholds, l2 = predicted
     y, subjects = scored.y, scored.subjects
-    if settings.task == "classification":
+    if settings.label_kind == "classification":
         figures = classification.classification_metrics(y, probabilities)
         absent = [settings.classes[k] for k in figures.pop("absent_classes")]
         figures["notes"] = [n for n in figures["notes"] if not n.startswith("classes [")]

@@ -33,7 +33,7 @@ def test_paired_difference_of_several_labels():
     rng = np.random.default_rng(18)
     splits = [multilabel_split(rng, name) for name in ("train", "val", "test")]
     splits[2][1][:, 2] = 1.0
-    better = fit_probe(*splits, task="multilabel", **QUICK)
+    better = fit_probe(*splits, label_kind="multilabel", **QUICK)
     blind = [(x[:, 3:], y, s) for x, y, s in splits]
-    got = paired_difference(better, fit_probe(*blind, task="multilabel", **QUICK))
+    got = paired_difference(better, fit_probe(*blind, label_kind="multilabel", **QUICK))
     assert got["ci95"]["auroc"][0] > 0.1
