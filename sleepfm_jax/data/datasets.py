@@ -3,8 +3,8 @@
 The stream is a pure function of (seed, step): each pass over the data is one global
 permutation, cut into global batches; a process loads its own consecutive rows of each. Resuming
 at a step, on any number of processes, therefore continues the same stream, and a row keeps its
-place in the global batch (DESIGN.md §4.7 interleaves processes instead; consecutive rows keep
-the global array, and so dropout's bits, the same on any number of hosts).
+place in the global batch (docs/design.md §5.7): consecutive rows keep the global array, and so
+dropout's bits, the same on any number of hosts.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Where we differ from the published code, and by how much; and what bfloat16 does to embeddings.
 
-`pytest tests/interop/test_differences.py -rP` prints the README's tables.
+`pytest tests/interop/test_differences.py -rP` prints the tables of the
+README and of docs/differences.md.
 """
 
 from __future__ import annotations

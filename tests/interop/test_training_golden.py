@@ -90,8 +90,8 @@ def test_three_steps_are_the_published_ones(golden, loss):
             losses.append(float(metrics["loss"]) * b)
     grads = optax.tree.get(states[0].opt_state, "trace")  # momentum's first is the gradient itself
 
-    # Noise of float32 against float64 (INDEX.md): loss 1.5e-6, gradients 2e-6 of the largest entry,
-    # four significant digits after three steps.
+    # Noise of float32 against float64 (docs/golden.md §2): loss 1.5e-6, gradients 2e-6 of the
+    # largest entry, four significant digits after three steps.
     np.testing.assert_allclose(losses, golden[f"{loss}/loss_sum_steps64"], rtol=1e-5)
     scale = [float(s.params["log_scale"]) for s in states]
     np.testing.assert_allclose(scale, golden[f"{loss}/temperature_after_steps64"], rtol=1e-4)

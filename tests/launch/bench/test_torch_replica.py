@@ -50,7 +50,7 @@ def paper(golden, **switches):
 
 
 def check_encoder(model, inputs, file, prefix, prefix64=None):
-    """Within INDEX.md's tolerance in float32, and the same function in float64."""
+    """Within docs/golden.md's tolerance in float32, and the same function in float64."""
     prefix64 = prefix64 or prefix
     clip, tokens = run(model, *inputs)
     close(clip, file[f"{prefix64}/pooled"], ATOL)
@@ -174,7 +174,7 @@ def tiny_step(golden, mode, dtype, steps):
 @pytest.mark.parametrize("mode", replica.MODES)
 def test_three_training_steps(golden, mode, dtype):
     file = golden("h_pretrain_steps_tiny")
-    # Losses: INDEX.md asks for four digits; float32 has more, float64 all.
+    # Losses: docs/golden.md asks for four digits; float32 has more, float64 all.
     tolerance = 1e-5 if dtype == torch.float32 else 1e-13
     compared = 0
     for step, (loss, directions, model, log_scale) in enumerate(tiny_step(golden, mode, dtype, 3)):
