@@ -17,7 +17,7 @@ from sleepfm_jax.data import datasets, people
 from sleepfm_jax.data.record import Record
 from sleepfm_jax.errors import DatasetError
 from sleepfm_jax.metrics import plain_features
-from sleepfm_jax.metrics.feature_sets import Examples
+from sleepfm_jax.metrics.feature_sets import FeatureSet
 from sleepfm_jax.metrics.linear_probe import fit_probe, grouped_cv_probe
 from sleepfm_jax.pretrained import Pretrained
 
@@ -34,7 +34,7 @@ class Probe:
     """One labelled dataset, probed with any features.
 
     Args:
-      data_dir, dataset: a built dataset with a task.
+      data_dir, dataset: a built dataset with labels or stages.
       channels: "all" channels of a recording, or as many of each modality as were "trained" with
         at once, spread evenly over the montage. The encoder takes any number.
       exclude_pretrained: leave out people that an encoder was trained on, instead of refusing.
@@ -72,16 +72,16 @@ class Probe:
         self.name = "staging" if staging else RESULT_NAMES.get(dataset, dataset)
         self.clip_seconds = float(metadata["clip_seconds"])
 
-    def gather(self, encoders: Mapping[str, Pretrained]) -> dict[str, dict[str, Examples]]:
+    def gather(self, encoders: Mapping[str, Pretrained]) -> dict[str, dict[str, FeatureSet]]:
         """Features of every labelled example, each record read once.
 
         An encoder's are, for each modality, the clip's vector and the mean of its tokens (staging:
         of the tokens of the sleep_epoch), side by side; zeros where a recording lacks a modality.
         "features" are what a plain pipeline measures: EEG band powers and heart-rate statistics.
-        Examples that are mostly gaps are left out of all alike.
+        FeatureSet that are mostly gaps are left out of all alike.
 
         Returns:
-          {name of an encoder, or "features": {split: Examples}}.
+          {name of an encoder, or "features": {split: FeatureSet}}.
 
         Raises:
           LeakError: an encoder was trained on people of the splits that are scored.
@@ -90,7 +90,7 @@ class Probe:
         for encoder in encoders.values():
             encoder.check_made_alike(self.records["train"].metadata, self.records["train"].name)
         leaked = self._leaked(encoders.values())
-        found: dict[str, dict[str, Examples]] = {name: {} for name in (*encoders, "features")}
+        found: dict[str, dict[str, FeatureSet]] = {name: {} for name in (*encoders, "features")}
         for split, records in self.records.items():
             x: dict[str, list[np.ndarray]] = {name: [] for name in found}
             y, subjects, left_out = [], [], 0
@@ -120,7 +120,7 @@ class Probe:
             if left_out:
                 logging.info("%s: %d examples are mostly gaps and left out", split, left_out)
             for name in found:
-                found[name][split] = Examples(np.stack(x[name]), np.array(y), np.array(subjects))
+                found[name][split] = FeatureSet(np.stack(x[name]), np.array(y), np.array(subjects))
         return found
 
     def _leaked(self, encoders: Iterable[Pretrained]) -> set[str]:
@@ -153,10 +153,12 @@ class Probe:
         for i in range(len(records)):
             yield records[i], {name: next(rows)[1] for name, rows in streams.items()}
 
-    def score(self, examples: Mapping[str, Examples], *, impute: bool, seed: int) -> dict[str, Any]:
+    def score(
+        self, examples: Mapping[str, FeatureSet], *, impute: bool, seed: int
+    ) -> dict[str, Any]:
         """The probe's figures; see `evaluators.linear_probe`."""
-        task = "multilabel" if self.label_kind == "multilabel" else "classification"
-        options = {"task": task, "classes": self.classes, "impute": impute, "seed": seed}
+        kind = "multilabel" if self.label_kind == "multilabel" else "classification"
+        options = {"label_kind": kind, "classes": self.classes, "impute": impute, "seed": seed}
         if self.by_cross_validation:
             return grouped_cv_probe(*examples["train"], **options)
         people.refuse_shared(
@@ -248,12 +250,12 @@ def probe(
       CheckpointError, DatasetError: what was asked for cannot be.
     """
     encoder = pretrained.load(checkpoint)
-    task = Probe(data_dir, dataset, channels, exclude_pretrained)
-    examples = task.gather({"pretrained": encoder, "random": encoder.randomised(seed + 1)})
+    probed = Probe(data_dir, dataset, channels, exclude_pretrained)
+    examples = probed.gather({"pretrained": encoder, "random": encoder.randomised(seed + 1)})
     rows = {
-        row: task.score(splits, impute=row == "features", seed=seed)
+        row: probed.score(splits, impute=row == "features", seed=seed)
         for row, splits in examples.items()
     }
     if encoder.people is None:
         rows["pretrained"]["notes"] = [*rows["pretrained"]["notes"], people.NOT_TOLD]
-    return task.name, rows
+    return probed.name, rows

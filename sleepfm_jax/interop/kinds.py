@@ -1,5 +1,5 @@
 """The published models: what they are called with, how their sizes are read off their weights, and
-which of their quirks there is a switch for. Source: FIELD.md §1.A and B.
+which of their quirks there is a switch for. Source: docs/field.md §1.A, docs/field.md §1.B.
 """
 
 from __future__ import annotations

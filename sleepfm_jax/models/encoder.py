@@ -1,7 +1,7 @@
 """The encoder: one for all modalities, any number of channels, any montage.
 
 tokenizer → (+ electrode position) → pool over channels → + time position → LayerNorm → transformer
-→ pool over time. Source: SleepFM (Nature Medicine 2026) and arXiv 2605.02500; FIELD.md §1.
+→ pool over time. Source: SleepFM (Nature Medicine 2026) and arXiv 2605.02500; docs/field.md §1.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Heads of the transfer paper: tokens of an encoder → class logits.
 
-Source: arXiv 2605.02500 (EEG fine-tuning; ECG residual blocks), FIELD.md §1.A. A dropout stream
-given at call time means training mode, as in the encoder.
+Source: arXiv 2605.02500 (EEG fine-tuning; ECG residual blocks), docs/field.md §1.A. A dropout
+stream given at call time means training mode, as in the encoder.
 """
 
 from __future__ import annotations

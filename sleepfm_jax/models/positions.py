@@ -64,7 +64,7 @@ def truncated_fourier_code(positions: jax.Array, width: int, frequencies: int = 
 class ElectrodePositions(nnx.Module):
     """Electrode positions [..., 3] → [..., D], added to every token of that channel.
 
-    Linear without bias → GELU → LayerNorm, as in the transfer paper (FIELD.md §1.A). A channel
+    Linear without bias → GELU → LayerNorm, as in the transfer paper (docs/field.md §1.A). A channel
     without a position (NaN: belts, legs, ECG leads) gets zeros: its token stays as it is.
 
     Args:

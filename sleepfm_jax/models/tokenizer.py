@@ -1,6 +1,6 @@
 """Patch tokenizer: six strided convolutions turn a patch of samples into one token.
 
-Source: SleepFM (Nature Medicine 2026), FIELD.md §1.B: Conv1d(kernel 5, stride 2, padding 2)
+Source: SleepFM (Nature Medicine 2026), docs/field.md §1.B: Conv1d(kernel 5, stride 2, padding 2)
 1→4→8→16→32→64→128, each followed by BatchNorm, ELU and LayerNorm over [length, channels]; mean over
 length; Linear to the width. Two differences, both by design: padded patches do not enter the batch
 statistics, and the layout is channels last.

@@ -16,7 +16,7 @@ from launch.bench.replica import heads  # noqa: E402, F401
 
 torch.set_num_threads(1)  # tiny networks, and the other cores are busy with other tests
 
-ATOL, ATOL_TOKENS, ATOL_LSTM, ATOL_RESBLOCKS = 2e-5, 5e-5, 5e-6, 1e-6  # of golden/INDEX.md
+ATOL, ATOL_TOKENS, ATOL_LSTM, ATOL_RESBLOCKS = 2e-5, 5e-5, 5e-6, 1e-6  # docs/golden.md §2
 
 
 def tensors(values, dtype=torch.float32):

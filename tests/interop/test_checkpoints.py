@@ -11,7 +11,7 @@ from launch import convert
 from sleepfm_jax import probe
 from sleepfm_jax.errors import CheckpointError, WeightsError
 from sleepfm_jax.interop import KINDS, checkpoints, files, from_torch
-from tests.interop.test_from_torch import HEADS, options, weights
+from tests.helpers.published_weights import HEADS, options, weights
 
 
 def run(**flags):

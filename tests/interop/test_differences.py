@@ -1,6 +1,7 @@
 """Where we differ from the published code, and by how much; and what bfloat16 does to embeddings.
 
-`pytest tests/interop/test_differences.py -rP` prints the README's tables.
+`pytest tests/interop/test_differences.py -rP` prints the tables of the
+README and of docs/differences.md.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import pytest
 
 from sleepfm_jax import signals
 from sleepfm_jax.interop import from_torch
-from sleepfm_jax.losses import contrastive
+from sleepfm_jax.losses import survival
 from sleepfm_jax.models.positions import fourier_code, truncated_fourier_code
 from tests.interop.test_training_golden import fixture_weights, make_batch
 
@@ -124,9 +125,7 @@ def test_batch_statistics_make_other_tokens_in_training(golden):
 def test_ties_of_the_survival_loss(golden):
     fixture = golden("g_cox_loss")
     data = [fixture[f"all_events_same_time/{k}"] for k in ("hazards", "times", "events")]
-    breslow, published = (
-        float(contrastive.cox_ph(*data, ties=t)) for t in ("breslow", "reference")
-    )
+    breslow, published = (float(survival.cox_ph(*data, ties=t)) for t in ("breslow", "reference"))
     say("ties", abs(breslow - published), f"a loss of {breslow:.2f} where all events share a time")
 
 

@@ -14,7 +14,7 @@ from sleepfm_jax.models.positions import truncated_fourier_code
 
 pytestmark = pytest.mark.real
 
-POOLED, TOKENS, HEAD = 2e-5, 5e-5, 2e-5  # INDEX.md, against float64
+POOLED, TOKENS, HEAD = 2e-5, 5e-5, 2e-5  # docs/golden.md, against float64
 ECG_HEAD, RECURRENT = 1e-6, 5e-6
 TABLE = []
 

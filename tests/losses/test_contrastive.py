@@ -265,6 +265,13 @@ def test_bfloat16_embeddings_give_a_float32_loss_near_the_true_one():
     np.testing.assert_allclose(found, wanted, rtol=2e-2)
 
 
+@pytest.mark.parametrize("mode", LOSSES)
+def test_float64_embeddings_give_a_float64_loss(mode):
+    loss = functools.partial(LOSSES[mode], log_scale=1.0)
+    with jax.enable_x64(True):
+        assert jax.eval_shape(loss, np.zeros((2, 2, 13))).loss.dtype == jnp.float64
+
+
 def test_unit_vectors():
     x = np.array([[3.0, 4.0], [0.0, 0.0], [1e-20, 0.0], [1e15, 1e15]], np.float32)
     y = np.asarray(contrastive.unit_vectors(jnp.asarray(x)))

@@ -8,11 +8,11 @@ import jax
 import numpy as np
 import pytest
 
-from sleepfm_jax.losses import contrastive as losses
+from sleepfm_jax.losses import classification, contrastive, survival
 
 pytestmark = pytest.mark.real
 
-CONTRASTIVE = {"leave_one_out": losses.leave_one_out, "pairwise": losses.pairwise}
+CONTRASTIVE = {"leave_one_out": contrastive.leave_one_out, "pairwise": contrastive.pairwise}
 TOLERANCE = 1e-5  # relative; of an array, to its largest entry
 
 
@@ -31,11 +31,11 @@ def off(found, wanted) -> float:
 
 
 @functools.cache
-def contrastive(mode, raw):
+def with_gradients(mode, raw):
     """jitted (embeddings [M, B, D], log_scale) → (gradients of both, result)."""
 
     def loss(x, log_scale):
-        result = CONTRASTIVE[mode](losses.unit_vectors(x) if raw else x, log_scale)
+        result = CONTRASTIVE[mode](contrastive.unit_vectors(x) if raw else x, log_scale)
         return result.loss, result
 
     both = jax.jit(jax.grad(loss, argnums=(0, 1), has_aux=True))
@@ -51,10 +51,10 @@ def test_contrastive_losses(golden, mode, log_scale):
         np.stack([record[f"in/{name}{i}"] for i in range(4)]) for name in ("raw", "normalised")
     )
     m, b = unit.shape[:2]
-    assert np.abs(losses.unit_vectors(raw) - unit).max() < 2e-7
+    assert np.abs(contrastive.unit_vectors(raw) - unit).max() < 2e-7
     found = {}
     for name, x in (("raw", raw), ("normalised", unit)):
-        (gradient, slope), result = contrastive(mode, name == "raw")(x, np.float32(log_scale))
+        (gradient, slope), result = with_gradients(mode, name == "raw")(x, np.float32(log_scale))
         found[name] = result
         assert off(result.loss, record[f"fp64/{case}/loss_over_B"]) < TOLERANCE
         # The reference's sum is over the batch, its mean over the 2M or M(M-1) directions.
@@ -102,7 +102,7 @@ TIED = ("ties", "all_events_same_time")
 
 @functools.cache
 def cox(ties):
-    both = jax.jit(jax.value_and_grad(functools.partial(losses.cox_ph, ties=ties)))
+    both = jax.jit(jax.value_and_grad(functools.partial(survival.cox_ph, ties=ties)))
     return lambda *args: jax.device_get(both(*args))
 
 
@@ -163,7 +163,7 @@ def test_the_staging_loss(golden):
     weights = np.array([1, 4, 2, 4, 3], np.float32)
     mask = record["out/mask"] == 0  # theirs is 1 where padded
     assert 0 < mask.sum() < mask.size
-    loss, gradient = jax.value_and_grad(losses.cross_entropy)(
+    loss, gradient = jax.value_and_grad(classification.cross_entropy)(
         record["out_floatmask/logits"], record["loss/labels"], mask, weights
     )
     assert off(loss, record["loss/value_floatmask_logits"]) < TOLERANCE
@@ -174,7 +174,7 @@ def test_the_staging_loss(golden):
 @pytest.mark.parametrize("head", ["out2", "out6"])
 def test_the_label_smoothed_loss(golden, head):
     record = golden("d_linearhead")
-    loss = losses.cross_entropy(
+    loss = classification.cross_entropy(
         record[f"{head}/short/logits"], record[f"{head}/loss/labels"], label_smoothing=0.1
     )
     assert off(loss, record[f"{head}/loss/label_smoothed_ce"]) < TOLERANCE

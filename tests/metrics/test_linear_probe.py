@@ -10,32 +10,14 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from sleepfm_jax.metrics import linear_probe
-from sleepfm_jax.metrics.linear_probe import fit_probe, grouped_cv_probe, paired_difference
+from sleepfm_jax.metrics.linear_probe import fit_probe, grouped_cv_probe
+from tests.helpers.labelled_examples import class_split, class_splits, multilabel_split
 
 QUICK = {"bootstrap": 100}
 
 
-def _split(rng, name, n=150, classes=3, features=10, strength=1.0, subjects=12):
-    y = np.concatenate([np.arange(classes), rng.integers(0, classes, n - classes)])
-    x = rng.normal(size=(n, features))
-    x[np.arange(n), y] += strength
-    x = 5.0 + x * np.linspace(0.1, 50, features)  # neither centred nor of one scale
-    return x, y, np.array([f"{name}{i % subjects}" for i in range(n)])
-
-
-def _splits(seed=0, **options):
-    rng = np.random.default_rng(seed)
-    return [_split(rng, name, **options) for name in ("train", "val", "test")]
-
-
-def _labels(rng, name, n=200):
-    x = rng.normal(size=(n, 6))
-    y = (x[:, :3] + rng.normal(size=(n, 3)) > 0.5).astype(float)
-    return x, y, np.array([f"{name}{i % 20}" for i in range(n)])
-
-
 def test_finds_what_is_there_and_says_how():
-    got = fit_probe(*_splits(strength=3.0), classes=("W", "N2", "REM"), **QUICK)
+    got = fit_probe(*class_splits(strength=3.0), classes=("W", "N2", "REM"), **QUICK)
     assert got["balanced_accuracy"] > 0.85
     for name in ("balanced_accuracy", "auroc", "f1", "kappa"):
         low, high = got["ci95"][name]
@@ -49,14 +31,14 @@ def test_finds_what_is_there_and_says_how():
 
 
 def test_pure_noise_scores_chance():
-    got = fit_probe(*_splits(strength=0.0, n=600), **QUICK)
+    got = fit_probe(*class_splits(strength=0.0, n=600), **QUICK)
     low, high = got["ci95"]["balanced_accuracy"]
     assert low < 1 / 3 < high
 
 
 def test_equals_scikit_learn_with_the_same_strength():
     """One L2: the probe is a plain pipeline on the training split, whatever validation holds."""
-    train, validation, test = _splits(1)
+    train, validation, test = class_splits(1)
     l2 = 1e-2
     got = fit_probe(train, validation, test, l2_grid=[l2], max_iter=2000, **QUICK)
     mean, sd = train[0].mean(axis=0), train[0].std(axis=0)
@@ -70,7 +52,7 @@ def test_validation_chooses_the_strength():
     """Forty examples, two hundred useless features: weak regularisation overfits, and it shows."""
     rng = np.random.default_rng(2)
     splits = [
-        _split(rng, name, n=n, classes=2, features=200, strength=2.0)
+        class_split(rng, name, n=n, classes=2, features=200, strength=2.0)
         for name, n in (("train", 40), ("val", 400), ("test", 400))
     ]
     scores = {
@@ -82,7 +64,7 @@ def test_validation_chooses_the_strength():
 
 
 def test_test_labels_and_features_never_reach_the_fit():
-    train, validation, test = _splits(3)
+    train, validation, test = class_splits(3)
     first = fit_probe(train, validation, test, **QUICK)
     shuffled = (test[0][::-1].copy(), np.roll(test[1], 7), test[2])
     second = fit_probe(train, validation, shuffled, **QUICK)
@@ -91,7 +73,7 @@ def test_test_labels_and_features_never_reach_the_fit():
 
 
 def test_refuses_features_that_are_not_finite():
-    train, validation, test = _splits(5)
+    train, validation, test = class_splits(5)
     train[0][[3, 9], 2] = np.nan
     with pytest.raises(ValueError, match="train: 2 of 150 examples have NaN"):
         fit_probe(train, validation, test, **QUICK)
@@ -101,7 +83,7 @@ def test_refuses_features_that_are_not_finite():
 
 
 def test_imputation_is_the_training_mean_and_is_said():
-    train, validation, test = _splits(6)
+    train, validation, test = class_splits(6)
     train[0][:30, 4] = np.nan
     test[0][:5, 4] = np.nan
     got = fit_probe(train, validation, test, impute=True, **QUICK)
@@ -125,14 +107,14 @@ def test_imputation_is_the_training_mean_and_is_said():
 
 
 def test_a_constant_feature_is_harmless():
-    splits = _splits(7)
+    splits = class_splits(7)
     for x, _, _ in splits:
         x[:, 5] = 1e6 + 1e-10
     assert np.isfinite(fit_probe(*splits, **QUICK).probabilities).all()
 
 
 def test_missing_classes_are_said():
-    train, validation, test = _splits(8)
+    train, validation, test = class_splits(8)
     names = ("W", "N1", "N2", "N3")
     got = fit_probe(train, validation, test, classes=names, **QUICK)
     assert any("no training example of ['N3']" in note for note in got["notes"])
@@ -144,7 +126,7 @@ def test_missing_classes_are_said():
 
 
 def test_stopping_early_is_recorded_not_hidden():
-    got = fit_probe(*_splits(9), max_iter=2, **QUICK)
+    got = fit_probe(*class_splits(9), max_iter=2, **QUICK)
     assert any("2 iterations before converging" in note for note in got["notes"])
 
 
@@ -168,11 +150,11 @@ def test_class_weights_help_the_rare_class():
 
 def test_several_labels():
     rng = np.random.default_rng(11)
-    splits = [_labels(rng, name) for name in ("train", "val", "test")]
+    splits = [multilabel_split(rng, name) for name in ("train", "val", "test")]
     for _, y, _ in splits:
         y[:4, 0] = np.nan
     splits[2][1][:, 2] = 1.0  # cannot be scored
-    got = fit_probe(*splits, task="multilabel", classes=("AF", "RBBB", "ST"), **QUICK)
+    got = fit_probe(*splits, label_kind="multilabel", classes=("AF", "RBBB", "ST"), **QUICK)
     assert got["auroc"] > 0.75 and np.isnan(got["per_label"]["auroc"][2])
     assert any("'ST' is not scored: no negative" in note for note in got["notes"])
     assert len(got["thresholds"]) == 3 and np.shape(got["confusion"]) == (3, 2, 2)
@@ -182,17 +164,17 @@ def test_several_labels():
 
 def test_thresholds_come_from_validation():
     rng = np.random.default_rng(12)
-    train, validation, test = (_labels(rng, name) for name in ("train", "val", "test"))
-    first = fit_probe(train, validation, test, task="multilabel", **QUICK)
+    train, validation, test = (multilabel_split(rng, name) for name in ("train", "val", "test"))
+    first = fit_probe(train, validation, test, label_kind="multilabel", **QUICK)
     flipped = (test[0], 1 - test[1], test[2])
-    second = fit_probe(train, validation, flipped, task="multilabel", **QUICK)
+    second = fit_probe(train, validation, flipped, label_kind="multilabel", **QUICK)
     assert first["thresholds"] == second["thresholds"]
 
 
 def test_cross_validation_predicts_everyone_once_and_out_of_fold(monkeypatch):
-    x, y, subjects = _split(np.random.default_rng(13), "s", n=240, strength=2.5, subjects=15)
+    x, y, subjects = class_split(np.random.default_rng(13), "s", n=240, strength=2.5, subjects=15)
     seen = []
-    fit = linear_probe._fit
+    fit = linear_probe.fit_and_predict
 
     def watched(train, validation, test, settings):
         groups = [set(part.subjects) for part in (train, validation, test)]
@@ -201,7 +183,7 @@ def test_cross_validation_predicts_everyone_once_and_out_of_fold(monkeypatch):
         seen.append(groups[2])
         return fit(train, validation, test, settings)
 
-    monkeypatch.setattr(linear_probe, "_fit", watched)
+    monkeypatch.setattr(linear_probe, "fit_and_predict", watched)
     got = grouped_cv_probe(x, y, subjects, folds=5, seed=0, **QUICK)
     assert len(seen) == 5 and sum(len(s) for s in seen) == 15
     assert np.isfinite(got.probabilities).all()
@@ -223,49 +205,22 @@ def test_cross_validation_cannot_use_who_the_subject_is():
 
 
 def test_cross_validation_of_several_labels():
-    x, y, subjects = _labels(np.random.default_rng(15), "s", n=300)
-    got = grouped_cv_probe(x, y, subjects, folds=3, task="multilabel", **QUICK)
+    x, y, subjects = multilabel_split(np.random.default_rng(15), "s", n=300)
+    got = grouped_cv_probe(x, y, subjects, folds=3, label_kind="multilabel", **QUICK)
     assert got["auroc"] > 0.75 and got["f1"] > 0.5
     assert got.thresholds.shape == (300, 3) and "thresholds" not in got
 
 
 def test_cross_validation_needs_subjects():
-    x, y, subjects = _split(np.random.default_rng(16), "s", subjects=4)
+    x, y, subjects = class_split(np.random.default_rng(16), "s", subjects=4)
     with pytest.raises(ValueError, match="4 subjects cannot make 5 folds"):
         grouped_cv_probe(x, y, subjects, **QUICK)
-
-
-def test_paired_difference_sees_what_separate_intervals_cannot():
-    rng = np.random.default_rng(17)
-    train, validation, test = _splits(17, n=600, strength=1.5, subjects=30)
-    better = fit_probe(train, validation, test, **QUICK)
-    noisier = [(x + 60 * rng.normal(size=x.shape), y, s) for x, y, s in (train, validation, test)]
-    worse = fit_probe(*noisier, **QUICK)
-    got = paired_difference(better, worse)
-    expected = better["balanced_accuracy"] - worse["balanced_accuracy"]
-    assert got["balanced_accuracy"] == pytest.approx(expected)
-    assert got["ci95"]["balanced_accuracy"][0] > 0
-    nothing = paired_difference(better, better)
-    assert nothing["auroc"] == 0 and nothing["ci95"]["auroc"] == [0, 0]
-    other = fit_probe(train, test, validation, **QUICK)
-    with pytest.raises(ValueError, match="same examples"):
-        paired_difference(better, other)
-
-
-def test_paired_difference_of_several_labels():
-    rng = np.random.default_rng(18)
-    splits = [_labels(rng, name) for name in ("train", "val", "test")]
-    splits[2][1][:, 2] = 1.0
-    better = fit_probe(*splits, task="multilabel", **QUICK)
-    blind = [(x[:, 3:], y, s) for x, y, s in splits]
-    got = paired_difference(better, fit_probe(*blind, task="multilabel", **QUICK))
-    assert got["ci95"]["auroc"][0] > 0.1
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"task": "regression"}, "task must be"),
+        ({"label_kind": "regression"}, "label_kind must be"),
         ({"l2_grid": [0.0, 1.0]}, "positive"),
         ({"classes": ("W",)}, "1 classes"),
         ({"class_weight": "heavy"}, "class_weight"),
@@ -273,11 +228,11 @@ def test_paired_difference_of_several_labels():
 )
 def test_refuses_options(change, message):
     with pytest.raises(ValueError, match=message):
-        fit_probe(*_splits(19), **QUICK, **change)
+        fit_probe(*class_splits(19), **QUICK, **change)
 
 
 def test_refuses_unscored_examples():
-    train, validation, test = _splits(20)
+    train, validation, test = class_splits(20)
     test[1][0] = -1
     with pytest.raises(ValueError, match="unscored"):
         fit_probe(train, validation, test, **QUICK)
@@ -287,7 +242,7 @@ def test_refuses_unscored_examples():
 def test_a_large_probe_is_quick():
     rng = np.random.default_rng(21)
     splits = [
-        _split(rng, name, n=n, classes=5, features=512)
+        class_split(rng, name, n=n, classes=5, features=512)
         for name, n in (("train", 4000), ("val", 1000), ("test", 1000))
     ]
     start = time.process_time()

@@ -179,8 +179,8 @@ def test_the_released_encoder_gives_the_same_numbers(shared):
     pooled, tokens = forward(file["in/x"], file["in/mask"] == 0)
     np.testing.assert_allclose(pooled, file["out64/pooled"], atol=2e-5)
     np.testing.assert_allclose(tokens, file["out64/embedding"], atol=5e-5)
-    # One channel goes through the pooling layer like any number of them (INDEX.md, Z1), so the
-    # reference must be asked with a second, padded channel.
+    # One channel goes through the pooling layer like any number of them (docs/golden.md §4, Z1), so
+    # the reference must be asked with a second, padded channel.
     one = np.full(file["in/x"].shape, 7.0, np.float32)
     one[:, :1] = file["c1/x"]
     pooled, tokens = forward(one, np.arange(5) < np.ones((3, 1)))

@@ -1,6 +1,6 @@
 """The published models once more, in PyTorch: a second implementation to hold ours against.
 
-Written from FIELD.md and the fixtures' descriptions, not from the published code. Parameter names
+Written from docs/field.md and docs/golden.md, not from the published code. Parameter names
 and layouts are the published ones, so that `load_state_dict(strict=True)` takes their weights.
 Everything here speaks the reference's language: padding True = not valid, `log_scale` for what it
 calls temperature. What the published code does oddly is a switch, named where it is defined, and on

@@ -1,6 +1,6 @@
 """Heads of the transfer paper in PyTorch, beside `torch_replica`; evaluation only.
 
-Same terms as there: written from FIELD.md and the fixtures, published names and layouts.
+Same terms as there: written from docs/field.md and the fixtures, published names and layouts.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from tests.helpers.builders import Slow, build, hashes
 # Imports once, then forks a child for every data_dir that it is told.
 HELPER = """
 import os, sys
-from tests.data_builders.builders_for_tests import Slow, build
+from tests.helpers.builders import Slow, build
 
 source = sys.argv[1]
 print("ready", flush=True)
@@ -100,7 +100,7 @@ def test_kill_9_at_five_random_moments(helper, folder, tmp_path):
     assert hashes(data_dir) == hashes(tmp_path / "undisturbed"), f"seed {seed}"
 
 
-@pytest.mark.parametrize("name", ["sleep_archive.py", "twelve_lead.py", "stages_xml.py"])
+@pytest.mark.parametrize("name", ["sleep_archive.py", "twelve_lead.py", "xml_files.py"])
 def test_edited_code_rebuilds_unfinished_work(monkeypatch, name):
     before, read_bytes = work_unit.code_version.__wrapped__(), Path.read_bytes
 

@@ -50,7 +50,7 @@ def paper(golden, **switches):
 
 
 def check_encoder(model, inputs, file, prefix, prefix64=None):
-    """Within INDEX.md's tolerance in float32, and the same function in float64."""
+    """Within docs/golden.md's tolerance in float32, and the same function in float64."""
     prefix64 = prefix64 or prefix
     clip, tokens = run(model, *inputs)
     close(clip, file[f"{prefix64}/pooled"], ATOL)

@@ -1,4 +1,4 @@
-"""Cox's loss and cross-entropy against float64 loops written from their definitions."""
+"""Cox's loss against float64 loops written from its definitions."""
 
 from __future__ import annotations
 
@@ -9,12 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sleepfm_jax.losses import contrastive
+from sleepfm_jax.losses import survival
 
 B, K = 13, 4
-
-
-# --- Cox ------------------------------------------------------------------------------------------
 
 
 @functools.cache
@@ -22,7 +19,7 @@ def cox(ties):
     """jitted (hazards, times, events, valid) → (loss, gradient), as NumPy."""
 
     def loss(hazards, times, events, valid):
-        return contrastive.cox_ph(hazards, times, events, ties, valid)
+        return survival.cox_ph(hazards, times, events, ties, valid)
 
     both = jax.jit(jax.value_and_grad(loss))
 
@@ -62,7 +59,7 @@ def cox_by_definition(hazards, times, events, ties, valid=None):
     return sum(label_losses) / count, gradient / count
 
 
-def survival(seed, times="some ties", rate=0.6, scale=1.0):
+def simulated(seed, times="some ties", rate=0.6, scale=1.0):
     rng = np.random.default_rng(seed)
     hazards = (scale * rng.standard_normal((B, K))).astype(np.float32)
     t = {
@@ -79,10 +76,10 @@ def close(found, wanted, rtol=1e-5):
 
 
 @pytest.mark.parametrize("times", ["no ties", "some ties", "all tied"])
-@pytest.mark.parametrize("ties", contrastive.TIES)
+@pytest.mark.parametrize("ties", survival.TIES)
 def test_cox_is_its_definition(ties, times):
     for seed, rate in enumerate((0.1, 0.3, 0.6, 0.9, 1.0)):
-        data = survival(seed, times, rate)
+        data = simulated(seed, times, rate)
         loss, gradient = cox(ties)(*data)
         wanted, wanted_gradient = cox_by_definition(*data, ties)
         close(loss, wanted)
@@ -103,7 +100,7 @@ def test_three_deaths_at_once_by_hand():
 
 
 def test_without_ties_all_agree():
-    data = survival(7, "no ties")
+    data = simulated(7, "no ties")
     loss, gradient = cox("breslow")(*data)
     for ties in ("efron", "reference"):
         other, other_gradient = cox(ties)(*data)
@@ -112,8 +109,8 @@ def test_without_ties_all_agree():
 
 
 def test_with_ties_they_differ():
-    data = survival(7, "some ties")
-    found = {ties: float(cox(ties)(*data)[0]) for ties in contrastive.TIES}
+    data = simulated(7, "some ties")
+    found = {ties: float(cox(ties)(*data)[0]) for ties in survival.TIES}
     assert found["breslow"] > found["efron"] > 0
     assert abs(found["reference"] - found["breslow"]) > 1e-2
 
@@ -121,7 +118,7 @@ def test_with_ties_they_differ():
 @pytest.mark.parametrize("times", ["no ties", "some ties", "all tied"])
 @pytest.mark.parametrize("ties", ["breslow", "efron"])
 def test_the_order_of_the_batch_does_not_matter(ties, times):
-    data = survival(11, times)
+    data = simulated(11, times)
     loss, gradient = cox(ties)(*data)
     rng = np.random.default_rng(0)
     for _ in range(10):
@@ -133,16 +130,16 @@ def test_the_order_of_the_batch_does_not_matter(ties, times):
 
 def test_the_reference_depends_on_the_order_of_the_batch():
     """Each of n equal hazards that die at once has those before it at risk: mean log(1 … n)."""
-    hazards, times, events = survival(3, "all tied", rate=1.0)
+    hazards, times, events = simulated(3, "all tied", rate=1.0)
     loss, _ = cox("reference")(np.zeros_like(hazards), times, events)
     np.testing.assert_allclose(loss, np.log(np.arange(1, B + 1)).mean(), rtol=1e-6)
     one, other = (cox("reference")(x, times, events)[0] for x in (hazards, hazards[::-1]))
     assert abs(one - other) > 1e-3
 
 
-@pytest.mark.parametrize("ties", contrastive.TIES)
+@pytest.mark.parametrize("ties", survival.TIES)
 def test_labels_without_an_event_are_left_out(ties):
-    hazards, times, events = survival(5)
+    hazards, times, events = simulated(5)
     events[:, 1] = 0
     loss, gradient = cox(ties)(hazards, times, events)
     wanted, wanted_gradient = cox_by_definition(hazards, times, events, ties)
@@ -157,10 +154,10 @@ def test_labels_without_an_event_are_left_out(ties):
     np.testing.assert_array_equal(gradient, 0)
 
 
-@pytest.mark.parametrize("ties", contrastive.TIES)
+@pytest.mark.parametrize("ties", survival.TIES)
 @pytest.mark.parametrize("scale", [100.0, 1e4])
 def test_large_hazards_stay_finite(ties, scale):
-    data = survival(2, scale=scale)
+    data = simulated(2, scale=scale)
     loss, gradient = cox(ties)(*data)
     assert np.isfinite(loss) and np.isfinite(gradient).all()
     wanted, wanted_gradient = cox_by_definition(*data, ties)
@@ -169,10 +166,10 @@ def test_large_hazards_stay_finite(ties, scale):
 
 
 @pytest.mark.parametrize("times", ["some ties", "all tied"])
-@pytest.mark.parametrize("ties", contrastive.TIES)
+@pytest.mark.parametrize("ties", survival.TIES)
 def test_rows_that_do_not_count_may_hold_anything(ties, times):
     """Padding rows of the batch, and labels unknown in some rows."""
-    plain = survival(9, times)
+    plain = simulated(9, times)
     valid = np.random.default_rng(9).random((B, K)) < 0.7
     valid[[2, 12]] = False
     spoiled = [x.astype(np.float32) for x in plain]
@@ -190,7 +187,7 @@ def test_rows_that_do_not_count_may_hold_anything(ties, times):
 
 
 def test_one_time_and_one_mask_for_all_labels():
-    hazards, times, events = survival(10)
+    hazards, times, events = simulated(10)
     row, valid = times[:, 0], np.arange(B) % 3 != 1
     found, _ = cox("efron")(hazards, row, events, valid)
     wanted, _ = cox_by_definition(
@@ -201,135 +198,36 @@ def test_one_time_and_one_mask_for_all_labels():
 
 @pytest.mark.parametrize("dtype", [np.int32, np.uint8])
 def test_times_of_any_type(dtype):
-    hazards, times, events = survival(4)
+    hazards, times, events = simulated(4)
     wanted, _ = cox_by_definition(hazards, times, events, "efron")
-    value = jax.jit(contrastive.cox_ph, static_argnums=3)
+    value = jax.jit(survival.cox_ph, static_argnums=3)
     loss = value(hazards, times.astype(dtype), events.astype(bool), "efron")
     close(loss, wanted)
 
 
 def test_float32_unless_the_arrays_are_float64():
-    hazards, times, events = survival(6)
-    exact, labels = hazards.astype(np.float64), np.zeros(B, int)
+    hazards, times, events = simulated(6)
+    exact = hazards.astype(np.float64)
 
     def dtype(function, *args):
         return jax.eval_shape(function, *args).dtype
 
-    assert dtype(contrastive.cox_ph, hazards, times, events) == jnp.float32
-    assert (
-        dtype(contrastive.cox_ph, jnp.asarray(hazards, jnp.bfloat16), times, events) == jnp.float32
-    )
+    assert dtype(survival.cox_ph, hazards, times, events) == jnp.float32
+    assert dtype(survival.cox_ph, jnp.asarray(hazards, jnp.bfloat16), times, events) == jnp.float32
     with jax.enable_x64(True):
-        assert dtype(contrastive.cox_ph, hazards, times, events) == jnp.float32
-        assert dtype(contrastive.cox_ph, exact, times, events) == jnp.float64
-        assert dtype(contrastive.cross_entropy, hazards, labels) == jnp.float32
-        assert dtype(contrastive.cross_entropy, exact, labels) == jnp.float64
-        for function in (contrastive.leave_one_out, contrastive.pairwise):
-            contrast = functools.partial(function, log_scale=1.0)
-            found = jax.eval_shape(contrast, exact.reshape(2, 2, B)).loss.dtype
-            assert found == jnp.float64
-        loss = jax.jit(contrastive.cox_ph, static_argnums=3)(exact, times, events, "efron")
+        assert dtype(survival.cox_ph, hazards, times, events) == jnp.float32
+        assert dtype(survival.cox_ph, exact, times, events) == jnp.float64
+        loss = jax.jit(survival.cox_ph, static_argnums=3)(exact, times, events, "efron")
         close(loss, cox_by_definition(hazards, times, events, "efron")[0], rtol=1e-14)
 
 
 def test_cox_says_what_is_wrong():
-    hazards, times, events = survival(0)
+    hazards, times, events = simulated(0)
     with pytest.raises(ValueError, match=r"ties must be one of breslow, efron, reference, not 'ef"):
-        contrastive.cox_ph(hazards, times, events, "efrron")
+        survival.cox_ph(hazards, times, events, "efrron")
     with pytest.raises(ValueError, match=r"hazards and events must be \[B, K\]"):
-        contrastive.cox_ph(hazards, times, events[:, 0])
+        survival.cox_ph(hazards, times, events[:, 0])
     with pytest.raises(ValueError, match=r"times must be \[B, K\] or \[B\] of \(13, 4\), got \(4,"):
-        contrastive.cox_ph(hazards, times[0], events)
+        survival.cox_ph(hazards, times[0], events)
     with pytest.raises(ValueError, match=r"valid must be"):
-        contrastive.cox_ph(hazards, times, events, valid=np.ones((B, 1), bool))
-
-
-# --- cross-entropy --------------------------------------------------------------------------------
-
-
-WEIGHTS = np.array([1.0, 4.0, 2.0, 0.5, 3.0], np.float32)
-
-
-def cross_entropy_by_definition(logits, labels, mask, weights, smoothing, normalise):
-    """(loss, gradient) in float64, one example after the other."""
-    k = logits.shape[-1]
-    weights = np.ones(k) if weights is None else weights.astype(np.float64)
-    total, size, gradient = 0.0, 0.0, np.zeros(logits.shape)
-    for place in np.ndindex(labels.shape):
-        if not mask[place] or labels[place] < 0:
-            continue
-        row = logits[place].astype(np.float64)
-        log_p = row - row.max() - np.log(np.exp(row - row.max()).sum())
-        target = np.full(k, smoothing / k)
-        target[labels[place]] += 1 - smoothing
-        total -= (target * weights * log_p).sum()
-        gradient[place] = (target * weights).sum() * np.exp(log_p) - target * weights
-        size += 1 if normalise == "examples" else weights[labels[place]]
-    return (total / size, gradient / size) if size else (0.0, gradient)
-
-
-@functools.cache
-def entropy(smoothing, normalise):
-    def loss(logits, labels, mask, weights):
-        return contrastive.cross_entropy(logits, labels, mask, weights, smoothing, normalise)
-
-    both = jax.jit(jax.value_and_grad(loss))
-    return lambda *args: jax.device_get(both(*args))
-
-
-@pytest.mark.parametrize("normalise", contrastive.NORMALISE)
-@pytest.mark.parametrize("smoothing", [0.0, 0.1])
-@pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["equal", "weighted"])
-def test_cross_entropy_is_its_definition(weights, smoothing, normalise):
-    rng = np.random.default_rng(0)
-    logits = (3 * rng.standard_normal((3, 6, 5))).astype(np.float32)
-    labels = rng.integers(-1, 5, (3, 6))
-    for mask in (rng.random((3, 6)) < 0.7, np.ones((3, 6), bool), np.zeros((3, 6), bool)):
-        wanted, slope = cross_entropy_by_definition(
-            logits, labels, mask, weights, smoothing, normalise
-        )
-        spoiled = np.where((mask & (labels >= 0))[..., None], logits, np.nan)
-        loss, gradient = entropy(smoothing, normalise)(spoiled, labels, mask, weights)
-        np.testing.assert_allclose(loss, wanted, rtol=1e-5)
-        close(gradient, slope)
-        np.testing.assert_array_equal(gradient[~mask | (labels < 0)], 0)
-        if not mask.any():
-            assert loss == 0
-
-
-def test_unscored_labels_need_no_mask():
-    logits = np.random.default_rng(1).standard_normal((8, 5)).astype(np.float32)
-    labels = np.array([0, -1, 3, 4, -1, 2, 2, 1])
-    scored = labels >= 0
-    wanted, _ = cross_entropy_by_definition(logits, labels, scored, None, 0.0, "examples")
-    for same in (labels, labels.astype(np.float32)):  # reference code stores floating numbers
-        loss, _ = entropy(0.0, "examples")(logits, same, None, None)
-        np.testing.assert_allclose(loss, wanted, rtol=1e-6)
-
-
-def test_a_weight_of_nothing_and_an_impossible_class():
-    logits = np.array([[1.0, -np.inf, 2.0], [0.5, -np.inf, 0.0]], np.float32)
-    labels = np.array([2, 0])
-    loss, gradient = entropy(0.0, "examples")(logits, labels, None, None)
-    np.testing.assert_allclose(loss, (np.log1p(np.exp(-1)) + np.log1p(np.exp(-0.5))) / 2, rtol=1e-6)
-    assert np.isfinite(gradient).all()
-    weights = np.array([0.0, 1.0, 0.0])
-    nothing, gradient = entropy(0.0, "weights")(np.zeros((2, 3)), labels, None, weights)
-    assert nothing == 0 and not gradient.any()
-
-
-def test_a_label_beyond_the_classes_is_not_taken_for_one():
-    assert np.isnan(contrastive.cross_entropy(np.zeros((2, 5), np.float32), np.array([1, 5])))
-
-
-def test_cross_entropy_says_what_is_wrong():
-    logits, labels = np.zeros((2, 5), np.float32), np.zeros(2, int)
-    with pytest.raises(ValueError, match="normalise must be one of examples, weights, not 'mean'"):
-        contrastive.cross_entropy(logits, labels, normalise="mean")
-    for wrong in (
-        {"labels": np.zeros((2, 5), int)},
-        {"mask": np.ones(5, bool)},
-        {"class_weights": np.ones(4)},
-    ):
-        with pytest.raises(ValueError, match="do not fit"):
-            contrastive.cross_entropy(**({"logits": logits, "labels": labels} | wrong))
+        survival.cox_ph(hazards, times, events, valid=np.ones((B, 1), bool))

@@ -1,0 +1,150 @@
+"""Logistic regressions along a path of L2 strengths, and the choice of one by validation subjects.
+
+Features are standardised with the mean and standard deviation of the training examples. Each L2 of
+the grid is fitted from strong to weak, warm-started along the path; several labels are a regression
+each. `linear_probe` says the whole protocol.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+
+from sleepfm_jax.metrics import classification, multilabel
+from sleepfm_jax.metrics.feature_sets import FeatureSet
+
+LabelKind = Literal["classification", "multilabel"]
+ClassWeight = Literal["balanced"] | None
+
+
+@dataclass
+class Settings:
+    label_kind: LabelKind
+    classes: list[str]
+    l2_grid: list[float]  # strong to weak
+    class_weight: ClassWeight
+    max_iter: int
+    notes: list[str] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+
+
+def fit_and_predict(
+    train: FeatureSet, validation: FeatureSet, test: FeatureSet, settings: Settings
+):
+    """Probabilities of the test examples [N, K], thresholds [K] or None, and the L2 chosen."""
+    mean, sd = _standardisation(train.x, settings)
+    scaled = [_standardise(part.x, mean, sd) for part in (train, validation, test)]
+    if settings.label_kind == "classification":
+        path = _softmax_path(scaled, train.y, settings)
+
+        def score(p):
+            return classification.classification_metrics(validation.y, p)["balanced_accuracy"]
+    else:
+        path = _sigmoid_path(scaled, train.y, settings)
+
+        def score(p):
+            return multilabel.multilabel_metrics(validation.y, p)["auroc"]
+
+    best = None
+    for l2, (on_validation, on_test) in zip(settings.l2_grid, path, strict=True):
+        value = score(on_validation)
+        if best is None or value > best[0]:  # strict: the stronger of equals stays
+            best = (value, l2, on_validation, on_test)
+    value, l2, on_validation, on_test = best
+    if np.isnan(value):
+        settings.note(
+            "the validation subjects cannot tell the L2 strengths apart (no label with positives "
+            "and negatives): the strongest was used"
+        )
+    thresholds = None
+    if settings.label_kind == "multilabel":
+        thresholds = multilabel.choose_thresholds(validation.y, on_validation)
+    return on_test, thresholds, l2
+
+
+def _softmax_path(scaled, y, settings: Settings):
+    """(validation, test) probabilities [N, K] for each L2 of the grid."""
+    x, *others = scaled
+    seen = np.unique(y)
+    if seen.size < 2:
+        raise ValueError(f"the training examples hold a single class ({seen.tolist()})")
+    missing = np.setdiff1d(np.arange(len(settings.classes)), seen)
+    if missing.size:
+        names = [settings.classes[k] for k in missing]
+        settings.note(f"no training example of {names}: never predicted")
+    path = []
+    for model in _models(x, y, settings):
+        outputs = []
+        for part in others:
+            p = np.zeros((len(part), len(settings.classes)))
+            p[:, seen] = model.predict_proba(part)
+            outputs.append(p)
+        path.append(outputs)
+    return path
+
+
+def _sigmoid_path(scaled, y, settings: Settings):
+    """(validation, test) probabilities [N, K] for each L2, each label a regression of its own."""
+    x, *others = scaled
+    outputs = [[np.full((len(p), y.shape[1]), 0.5) for p in others] for _ in settings.l2_grid]
+    for k in range(y.shape[1]):
+        known = ~np.isnan(y[:, k])
+        if np.unique(y[known, k]).size < 2:
+            settings.note(
+                f"training examples of {settings.classes[k]!r} are all alike: probability 0.5"
+            )
+            continue
+        for i, model in enumerate(_models(x[known], y[known, k].astype(int), settings)):
+            for j, part in enumerate(others):
+                outputs[i][j][:, k] = model.predict_proba(part)[:, 1]
+    return outputs
+
+
+def _models(x, y, settings: Settings):
+    """One logistic regression, fitted along the L2 path from strong to weak. x is standardised."""
+    model = LogisticRegression(
+        warm_start=True, max_iter=settings.max_iter, class_weight=settings.class_weight
+    )
+    for l2 in settings.l2_grid:
+        model.set_params(C=1.0 / (l2 * len(x)))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            model.fit(x, y)
+        for warning in caught:
+            if issubclass(warning.category, ConvergenceWarning):
+                settings.note(
+                    f"lbfgs stopped at {settings.max_iter} iterations before converging, l2={l2:g}"
+                )
+            else:
+                warnings.warn_explicit(
+                    warning.message, warning.category, warning.filename, warning.lineno
+                )
+        yield model
+
+
+def _standardisation(x: np.ndarray, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each training feature, [F]; sd 1 where it does not vary."""
+    known = ~np.isnan(x)
+    count = known.sum(axis=0)
+    least = np.maximum(count, 1)
+    mean = np.where(known, x, 0.0).sum(axis=0) / least
+    sd = np.sqrt((np.where(known, x - mean, 0.0) ** 2).sum(axis=0) / least)
+    if not known.all():
+        settings.note(
+            f"{np.mean(~known):.1%} of the training features were missing and took their mean "
+            f"({int((count == 0).sum())} of {x.shape[1]} never measured)"
+        )
+    # Relative: a constant column of 1e6 has a rounding sd that must not be blown up to 1.
+    return mean, np.where(sd > 1e-7 * np.maximum(np.abs(mean), 1e-20), sd, 1.0)
+
+
+def _standardise(x: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
+    return np.nan_to_num((x - mean) / sd, nan=0.0, posinf=np.inf, neginf=-np.inf)
