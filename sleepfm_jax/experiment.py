@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from sleepfm_jax import signals
+from sleepfm_jax.config.keys import module_of_kind
 from sleepfm_jax.data import datasets
 from sleepfm_jax.data.clip_examples import ClipExamples
 from sleepfm_jax.data.examples import Examples
@@ -44,20 +45,20 @@ def make_slots(config: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:
 
 def make_model(config: Mapping[str, Any]) -> Any:
     """The model of a checked configuration."""
-    return _module("models", config["model"]["kind"]).make(config, make_slots(config))
+    return _module("model", config["model"]["kind"]).make(config, make_slots(config))
 
 
 def make_objective(config: Mapping[str, Any]) -> Objective:
     """The objective of a checked configuration, with its model."""
     with config_errors():
-        module = _module("objectives", config["objective"]["kind"])
+        module = _module("objective", config["objective"]["kind"])
         return module.make(config, make_model(config))
 
 
 def make_evaluators(config: Mapping[str, Any], objective: Objective) -> dict[str, Evaluator]:
     """The evaluators of a checked configuration, by the names of their rows."""
     return {
-        name: _module("evaluators", row["kind"]).make(row, objective)
+        name: _module("evaluator", row["kind"]).make(row, objective)
         for name, row in config["evaluators"].items()
     }
 
@@ -67,6 +68,5 @@ def make_examples(records: datasets.Records, layout: Layout) -> Examples:
     return EXAMPLES[layout.examples](records, layout)
 
 
-def _module(folder: str, kind: str) -> ModuleType:
-    """The file of a kind: FOLDER/KIND.py, or any module where the kind has a dot."""
-    return importlib.import_module(kind if "." in kind else f"sleepfm_jax.{folder}.{kind}")
+def _module(section: str, kind: str) -> ModuleType:
+    return importlib.import_module(module_of_kind(section, kind))

@@ -156,7 +156,7 @@ class Probe:
     def score(
         self, examples: Mapping[str, FeatureSet], *, impute: bool, seed: int
     ) -> dict[str, Any]:
-        """The probe's figures; see `evaluators.linear_probe`."""
+        """The probe's figures; see `metrics.linear_probe`."""
         kind = "multilabel" if self.label_kind == "multilabel" else "classification"
         options = {"label_kind": kind, "classes": self.classes, "impute": impute, "seed": seed}
         if self.by_cross_validation:

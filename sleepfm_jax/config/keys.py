@@ -2,14 +2,17 @@
 changes numbers.
 
 A configuration is a nested dictionary. The sections `model` and `objective`, and each row of
-`evaluators`, have a `kind`, which chooses the keys of the section: a new kind is one more entry of
-`KINDS`. `configs/` state only what differs from `defaults()`.
+`evaluators`, have a `kind`, which chooses the keys of the section: those that this project comes
+with are in `KINDS`; any other kind is a module whose `KEYS` says them: `objectives/KIND.py`,
+`evaluators/KIND.py`, `models/KIND.py`, or one from elsewhere by its full name, `package.module`.
+`configs/` state only what differs from `defaults()`.
 """
 
 from __future__ import annotations
 
 import copy
 import dataclasses
+import importlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -249,12 +252,35 @@ def keys_of_kind(where: str, section: str, part: Any) -> Keys:
     if not isinstance(part, Mapping):
         raise ConfigError(f"{where} is {part!r}; expected a section with a kind")
     kinds = KINDS[section]
+    known = f"one of {', '.join(sorted(kinds))}, or a module that has KEYS"
     if "kind" not in part:
-        raise ConfigError(f"{where}: missing key kind; expected one of {', '.join(sorted(kinds))}")
-    if not isinstance(part["kind"], str) or part["kind"] not in kinds:
-        known = ", ".join(sorted(kinds))
-        raise ConfigError(f"{where}.kind is {part['kind']!r}; expected one of {known}")
-    return kinds[part["kind"]]
+        raise ConfigError(f"{where}: missing key kind; expected {known}")
+    if (found := find_kind(section, part["kind"])) is None:
+        raise ConfigError(f"{where}.kind is {part['kind']!r}; expected {known}")
+    return found
+
+
+def find_kind(section: str, kind: Any) -> Keys | None:
+    """The keys of a kind, of this project or a module's; None where there is no such kind."""
+    if not isinstance(kind, str) or not kind:
+        return None
+    if kind in KINDS[section]:
+        return KINDS[section][kind]
+    name = module_of_kind(section, kind)
+    try:
+        keys = importlib.import_module(name).KEYS
+    except ModuleNotFoundError as error:
+        if name == error.name or name.startswith(f"{error.name}."):
+            return None
+        raise  # it is there, and needs something that is not
+    except AttributeError:
+        return None
+    return _ROW | dict(keys) if section == "evaluator" else keys
+
+
+def module_of_kind(section: str, kind: str) -> str:
+    """The module of a kind: the file of its name, or any module where the kind has a dot."""
+    return kind if "." in kind else f"sleepfm_jax.{section}s.{kind}"
 
 
 def leaves(
@@ -268,7 +294,7 @@ def leaves(
         if isinstance(key, Key) or key is None or not isinstance(value, Mapping):
             yield path, key if isinstance(key, Key) else None, value
         elif isinstance(key, Kinded):
-            inner = KINDS[key.section].get(value.get("kind"), {})
+            inner = find_kind(key.section, value.get("kind")) or {}
             yield from leaves(value, inner, f"{path}.")
         else:
             yield from leaves(value, key, f"{path}.")

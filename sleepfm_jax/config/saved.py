@@ -8,13 +8,13 @@ from typing import Any
 
 from sleepfm_jax.config.keys import (
     KEYS,
-    KINDS,
     MAY_LACK_KEYS,
     Key,
     Keys,
     Kinded,
     Rows,
     evaluator_rows,
+    find_kind,
     key_defaults,
     leaves,
 )
@@ -84,7 +84,7 @@ def _filled(where: str, part: Any, keys: Keys) -> Any:
 
 def _filled_by_kind(where: str, part: Any, section: str) -> Any:
     kind = part.get("kind") if isinstance(part, Mapping) else None
-    keys = KINDS[section].get(kind) if isinstance(kind, str) else None
+    keys = find_kind(section, kind)
     return part if keys is None else _filled(where, part, keys)
 
 

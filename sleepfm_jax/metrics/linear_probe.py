@@ -56,8 +56,9 @@ def fit_probe(
     """Fits, chooses and scores a probe on given splits.
 
     Args:
-      train, validation, test: (x [N, F], y, subjects [N]) each; see `FeatureSet`. Unscored examples
-        (stage -1) are left out by the caller.
+      train, validation, test: (x [N, F], y, subjects [N]) each; see `FeatureSet`. The caller
+        sees to it that nobody is in two of them (`data.people.refuse_shared`), and leaves out
+        unscored examples (stage -1).
       label_kind: "classification", one class an example, or "multilabel".
       classes: names of the K classes or labels; the numbers found when None.
       l2_grid: strengths to choose from, any order.
@@ -69,8 +70,8 @@ def fit_probe(
       bootstrap: resamples. seed: of the bootstrap. max_iter: of lbfgs, for each L2.
 
     Raises:
-      ValueError: a subject in two splits (named), features not finite (counted), labels outside
-        the classes, an empty split, or shapes that disagree.
+      ValueError: features not finite (counted), labels outside the classes, an empty split, or
+        shapes that disagree.
     """
     parts = {"train": train, "validation": validation, "test": test}
     checked = {name: check_features(name, part, label_kind, impute) for name, part in parts.items()}

@@ -73,6 +73,7 @@ def write_report(workdir: str | os.PathLike[str]) -> Path:
         "training": section(
             sections.training, metrics_problem, series, unreadable, results, folder
         ),
+        "evaluations": section(sections.evaluations, results_problem, results),
         "retrieval": section(sections.retrieval, results_problem, results),
         "clip": section(sections.clip, None, workdir / "example_clip.npz", folder),
         "probes": section(sections.probes, results_problem, results, folder),

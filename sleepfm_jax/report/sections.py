@@ -120,6 +120,18 @@ def training(series: dict, unreadable: int, results: dict, folder: Path) -> dict
     return {"figures": drawn, "facts": facts, "unreadable": unreadable}
 
 
+def evaluations(results: dict) -> dict:
+    """What the evaluators said after the last step: {"rows": {name: value}}."""
+    rows = {}
+    for row, found in (results.get("evaluations") or {}).items():
+        for name, value in found.items():
+            inner = value.items() if isinstance(value, dict) else [("", value)]
+            for key, figure in inner:
+                if is_finite(figure):
+                    rows[f"{row}/{name}{'_' if key else ''}{key}"] = number(figure)
+    return {"rows": rows}
+
+
 def _said(key: str, line: tuple[np.ndarray, np.ndarray]) -> str:
     """A curve in words, for those who do not see it."""
     steps, values = line
