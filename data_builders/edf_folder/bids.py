@@ -131,13 +131,13 @@ def _misplaced(path: str) -> str | None:
     *folders, name = path.split("/")
     stem = PurePosixPath(name).stem
     place = [f for f in folders if not f.startswith("ses-")]
-    of = entities(name)
+    named = entities(name)
     if len(place) != 2 or not place[0].startswith("sub-") or place[1] != "eeg":
         return "a BIDS recording of EEG lies in sub-LABEL/eeg/ or sub-LABEL/ses-LABEL/eeg/"
-    if not stem.endswith("_eeg") or "subject" not in of:
+    if not stem.endswith("_eeg") or "subject" not in named:
         return "a BIDS recording of EEG is named sub-LABEL[_ses-LABEL]_task-LABEL_eeg"
     for folder, entity, prefix in ((place[0], "subject", "sub-"), (folders[1], "session", "ses-")):
-        told = of.get(entity)
+        told = named.get(entity)
         if told is not None and folder.startswith(prefix) and folder != f"{prefix}{told}":
             return f"lies in {folder}/, but its name says {prefix}{told}: whose is it?"
     return None

@@ -158,11 +158,11 @@ def reasons(tree: Path, data_dir: Path, **options) -> dict[str, str]:
 
 @pytest.mark.parametrize("path", ALL)
 def test_signals_are_those_that_mne_bids_reads(written: Path, path: str):
-    of = mne_bids.get_entities_from_fname(path)
+    named = mne_bids.get_entities_from_fname(path)
     place = mne_bids.BIDSPath(
         root=written,
         datatype="eeg",
-        **{key: of[key] for key in ("subject", "session", "task", "run")},
+        **{key: named[key] for key in ("subject", "session", "task", "run")},
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of dates and missing electrode positions
