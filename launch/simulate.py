@@ -8,7 +8,7 @@ write EDF+ files and a table of labels. A folder that was begun with the same se
 and may be given more subjects; any other non-empty folder is refused.
 
   python -m launch.simulate --dataset=shhs --subjects=20 --faults=0.2 --out=simulated/shhs
-  python -m launch.build --dataset=shhs --source=simulated/shhs/shhs --data_dir=records
+  python -m launch.build --dataset=shhs --source=simulated/shhs --data_dir=records
 
 write a sleep archive with the layout, names, labels, rates, units and annotation files of the real
 one under OUT/NAME, a share of the nights damaged. Beside that folder, where no builder looks, lie
@@ -17,12 +17,14 @@ of it). OUT has to be new or empty. Archives of labelled EEG and ECG (tuab, tuev
 eegmat, braincapture, ptbxl, cpsc2018, g12ec, code15) are written likewise, with truth.csv in place
 of hypnograms.csv.
 
-The same seed gives the same files, byte for byte, whatever the number of subjects or workers.
+The same seed gives the same files, byte for byte, whatever the number of subjects or workers. The
+last line on stdout is the command that builds the dataset.
 """
 
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from collections.abc import Sequence
 
@@ -84,7 +86,14 @@ def main(argv: Sequence[str]) -> int:
         logging.error("%s", error)
         return 1
     logging.info("%s written in %.1f s", written, time.perf_counter() - begun)
+    print(build_command(name, out))
     return 0
+
+
+def build_command(dataset: str, folder: str) -> str:
+    """What builds the dataset that was simulated into `folder`."""
+    flags_of_build = [f"--dataset={dataset}", f"--source={folder}", "--data_dir=records"]
+    return shlex.join(["python", "-m", "launch.build", *flags_of_build])
 
 
 def run() -> None:

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
-from data_builders.edf_folder import edf_folder_dataset_builder
+from data_builders.edf_folder import edf_folder_dataset_builder, recording_table
+from data_builders.engine import storage
 from data_builders.engine.builder import Plan
 from data_builders.families.wake_eeg import FRACTIONS, METADATA
 
@@ -21,6 +22,18 @@ class Builder(edf_folder_dataset_builder.Builder):
 
     def __init__(self, *, split_fractions: Sequence[float] | None = None, **kwargs: Any):
         super().__init__(split_fractions=split_fractions or FRACTIONS, **kwargs)
+
+    def is_root(self, names: frozenset[str]) -> bool:
+        return bool(names & set(recording_table.FILENAMES))
+
+    def find_root(self, source: storage.AnyPath) -> storage.AnyPath:
+        # A table in a folder among others, or beside recordings, says nothing about all of them.
+        beside = [path for path in storage.children(source) if not path.name.startswith(".")]
+        suffixes = edf_folder_dataset_builder.SUFFIXES
+        recordings = any(path.suffix.lower() in suffixes for path in beside)
+        if self.table is not None or recordings or sum(path.is_dir() for path in beside) != 1:
+            return source
+        return super().find_root(source)
 
     def plan(self) -> Plan:
         plan = super().plan()

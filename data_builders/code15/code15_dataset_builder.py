@@ -53,6 +53,9 @@ class Builder(RecordsBuilder):
     UNIT_RECORDINGS = 2048
     read = staticmethod(read)
 
+    def is_root(self, names: frozenset[str]) -> bool:
+        return TABLE in names
+
     def plan(self) -> Plan:
         root = self.require_source()
         label_kind = check_label_kind(self.label_kind, self.name)
@@ -99,7 +102,7 @@ class Builder(RecordsBuilder):
 
 def _table(path: Path) -> list[dict[str, str]]:
     if not path.is_file():
-        raise BuildError(f"--source={path.parent}: no {TABLE} in this folder")
+        raise BuildError(f"--source={path.parent}: no {TABLE} in this folder or one level below it")
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file)
         missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]

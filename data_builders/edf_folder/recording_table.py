@@ -13,6 +13,8 @@ from data_builders.engine.splits import SPLITS
 from sleepfm_jax.data import people
 from sleepfm_jax.errors import BuildError
 
+FILENAMES = ("table.csv", "table.tsv")
+"""A folder's own table, the first one where it has both."""
 COLUMNS = ("path", "subject", "split", "label", "hypnogram")
 _SPLIT_NAMES = {s: s for s in SPLITS} | {
     "val": "validation",
@@ -35,7 +37,7 @@ class Row:
 
 def find(root: storage.AnyPath) -> storage.AnyPath | None:
     """The folder's own table.csv or table.tsv, or None."""
-    for name in ("table.csv", "table.tsv"):
+    for name in FILENAMES:
         if (root / name).is_file():
             return root / name
     return None

@@ -32,6 +32,9 @@ class Builder(RecordsBuilder):
     CLIP_SECONDS = 20.0
     read = staticmethod(read)
 
+    def is_root(self, names: frozenset[str]) -> bool:
+        return any(_NAME.fullmatch(name) for name in names)
+
     def plan(self) -> Plan:
         root = self.require_source()
         if self.label_kind not in (None, "classification"):
@@ -62,7 +65,7 @@ class Builder(RecordsBuilder):
         if not sources:
             raise BuildError(
                 f"--source={root}: no SubjectNN_1.edf (rest) or SubjectNN_2.edf (arithmetic) "
-                "in this folder"
+                "in this folder or one level below it"
             )
         sources += [
             Source(name, "", name, "", problem="not named SubjectNN_1.edf or SubjectNN_2.edf")

@@ -152,7 +152,11 @@ class RecordsBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registrat
         )
 
     def require_source(self) -> storage.AnyPath:
-        """The source folder, or an error that says what to pass."""
+        """The folder in which the recordings are: the source, or one in it (`find_root`).
+
+        Raises:
+            BuildError: there is none; says what to pass.
+        """
         if self.source is None:
             raise BuildError(
                 f"{self.name} reads its recordings from a folder: pass --source=FOLDER"
@@ -161,7 +165,34 @@ class RecordsBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registrat
             raise BuildError(f"--source={self.source}: {problem}")
         if not self.source.is_dir():
             raise BuildError(f"--source={self.source}: there is no such folder")
-        return self.source
+        return self.find_root(self.source)
+
+    def is_root(self, names: frozenset[str]) -> bool:
+        """Do the names in a folder say that the archive begins there? For those that need to know.
+
+        Where the files lie below the source does not matter to most builders: any folder will do.
+        """
+        return True
+
+    def find_root(self, source: storage.AnyPath) -> storage.AnyPath:
+        """The folder in which the archive begins: the source, or the one folder in it that does.
+
+        An archive that was unpacked, or simulated, into a folder of its own is found there. What
+        else lies beside it does not matter.
+
+        Raises:
+            BuildError: several folders in the source could be meant.
+        """
+        if type(self).is_root is RecordsBuilder.is_root or self.is_root(_names_in(source)):
+            return source
+        folders = (p for p in storage.children(source) if not p.name.startswith(".") and p.is_dir())
+        found = [folder for folder in folders if self.is_root(_names_in(folder))]
+        if len(found) > 1:
+            raise BuildError(
+                f"--source={source}: {', '.join(p.name for p in found)} could each be meant: give "
+                "one of them"
+            )
+        return found[0] if found else source
 
     def download_and_prepare(
         self,
@@ -195,6 +226,8 @@ class RecordsBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registrat
         root = self.require_source()
         if problem := storage.missing_driver(final):
             raise BuildError(f"--data_dir={self.data_dir}: {problem}")
+        if root != self.source and progress:
+            progress(f"The archive is in {root}")
         plan = self.plan()
         people.refuse_shared(
             ((s.subject, s.split) for s in plan.sources if s.problem is None),
@@ -301,6 +334,10 @@ def _identity(plan: Plan) -> str:
     """A plan as text, for the fingerprint. Changed words would make records that exist strangers:
     label_kind was called task when the first were built."""
     return repr(plan).replace("label_kind=", "task=")
+
+
+def _names_in(folder: storage.AnyPath) -> frozenset[str]:
+    return frozenset(path.name for path in storage.children(folder))
 
 
 def _bytes_of(root: storage.AnyPath, source: Source) -> int:

@@ -15,6 +15,7 @@ from data_builders.families.twelve_lead import SIGNALS, check_leads
 from sleepfm_jax.errors import BuildError
 from sleepfm_jax.recordings.read import Recording, read_recording
 
+TABLE = "ptbxl_database.csv"
 CLASSES = ("NORM", "MI", "STTC", "CD", "HYP")
 _SPLIT_OF_FOLD = dict.fromkeys(range(1, 9), "train") | {9: "validation", 10: "test"}
 
@@ -54,6 +55,9 @@ class Builder(RecordsBuilder):
         super().__init__(**kwargs)
         self._original_state |= {"sfreq_source": sfreq_source}
 
+    def is_root(self, names: frozenset[str]) -> bool:
+        return TABLE in names
+
     def plan(self) -> Plan:
         root = self.require_source()
         if self.label_kind not in (None, "multilabel"):
@@ -61,7 +65,7 @@ class Builder(RecordsBuilder):
                 f"--label_kind={self.label_kind}: {self.name} is multilabel "
                 f"({', '.join(self.CLASSES)})"
             )
-        exams = _table(root, "ptbxl_database.csv")
+        exams = _table(root, TABLE)
         column = "filename_lr" if self.sfreq_source == 100 else "filename_hr"
         sources = [
             _source(root, exam, column, tuple(float(name in found) for name in self.CLASSES))
@@ -69,7 +73,7 @@ class Builder(RecordsBuilder):
         ]
         if not any(s.problem is None for s in sources):
             raise BuildError(
-                f"--source={root}: no exam of ptbxl_database.csv is in records{self.sfreq_source}/"
+                f"--source={root}: no exam of {TABLE} is in records{self.sfreq_source}/"
             )
         unlabelled = sum(not any(s.labels) for s in sources)
         notes = []
@@ -106,7 +110,8 @@ def _table(root: Path, name: str) -> list[dict[str, str]]:
     path = root / name
     if not path.is_file():
         raise BuildError(
-            f"--source={root}: no {name} in this folder; give the folder that holds it"
+            f"--source={root}: no {name} in this folder or one level below it; give the folder "
+            "that holds it"
         )
     with path.open(encoding="utf-8-sig", newline="") as file:
         rows = csv.DictReader(file)

@@ -126,18 +126,18 @@ def read_channels(
       RecordingError: none of the traces is EEG, EOG, ECG, EMG or respiratory.
     """
     kept: list[tuple[Trace, str, str]] = []
-    told = {clean_label(label).casefold(): of for label, of in (modalities or {}).items()}
+    told = {clean_label(label).casefold(): said for label, said in (modalities or {}).items()}
     biosemi = _biosemi_caps(traces, told, notes)
     for trace in traces:
-        of = told.get(clean_label(trace.label).casefold(), OTHER)
+        said = told.get(clean_label(trace.label).casefold(), OTHER)
         if trace.fault:
             notes.append(f"signal {trace.label!r} kept out: {trace.fault}")
         elif trace.label in biosemi:
             # Not the bare label, which names another place of the head.
-            kept.append((trace, trace.label if of == OTHER else f"BioSemi {trace.label}", of))
+            kept.append((trace, trace.label if said == OTHER else f"BioSemi {trace.label}", said))
         else:
             identity = identify(trace.label)
-            modality = of if identity.modality == OTHER else identity.modality
+            modality = said if identity.modality == OTHER else identity.modality
             kept.append((trace, identity.name, modality))
     # Before any sample is read: a file without a usable channel is refused at once.
     if not any(modality in MODALITIES for _, _, modality in kept):

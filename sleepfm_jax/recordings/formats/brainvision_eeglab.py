@@ -257,8 +257,8 @@ def _read_channel(
     values = samples(index)
     limit = math.inf
     if raw.orig_format == "short":  # int16: the converter's limits are known
-        of = raw.info["chs"][index]
-        limit = 32766.5 * abs(of["cal"] * of["range"] * factor)
+        converter = raw.info["chs"][index]
+        limit = 32766.5 * abs(converter["cal"] * converter["range"] * factor)
     notes += amplitude_notes(values, -limit, limit, modality)
     drop_no_numbers(values, notes)
     label, sfreq = raw.ch_names[index], float(raw.info["sfreq"])
