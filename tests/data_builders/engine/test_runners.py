@@ -93,7 +93,7 @@ PROGRAM = """
 import data_builders.simulated_psg.simulated_psg_dataset_builder as module
 from absl import app
 from launch import build, programs
-from tests.data_builders.builders_for_tests import Slow
+from tests.helpers.builders import Slow
 
 module.Builder = Slow
 if __name__ == "__main__":
