@@ -269,7 +269,7 @@ class Probe:
     def score(self, examples: Mapping[str, Examples], *, impute: bool, seed: int) -> dict[str, Any]:
         """The probe's figures; see `evaluators.linear_probe`."""
         task = "multilabel" if self.task == "multilabel" else "classification"
-        options = {"task": task, "classes": self.classes, "impute": impute, "seed": seed}
+        options = {"label_kind": task, "classes": self.classes, "impute": impute, "seed": seed}
         if self.by_cross_validation:
             return grouped_cv_probe(*examples["train"], **options)
         return fit_probe(examples["train"], examples["validation"], examples["test"], **options)

@@ -16,18 +16,19 @@ class Examples(NamedTuple):
     subjects: Sequence[str] | np.ndarray
 
 
-def check_examples(name: str, part, task: str, impute: bool) -> Examples:
+def check_examples(name: str, part, label_kind: str, impute: bool) -> Examples:
     """One split as float64 [N, F], int [N] or float [N, K], and subjects [N], or ValueError."""
-    if task not in ("classification", "multilabel"):
-        raise ValueError(f"task must be 'classification' or 'multilabel', got {task!r}")
+    if label_kind not in ("classification", "multilabel"):
+        raise ValueError(f"label_kind must be 'classification' or 'multilabel', got {label_kind!r}")
     x, y, subjects = (np.asarray(a) for a in part)
     x = x.astype(np.float64)
     if x.ndim != 2 or len(x) == 0:
         raise ValueError(f"{name}: expected features [N, F] with N >= 1, got {x.shape}")
-    if y.ndim != (1 if task == "classification" else 2) or not len(x) == len(y) == len(subjects):
+    axes = 1 if label_kind == "classification" else 2
+    if y.ndim != axes or not len(x) == len(y) == len(subjects):
         raise ValueError(
             f"{name}: features {x.shape}, labels {y.shape} and subjects {subjects.shape} do not "
-            f"fit a {task} task"
+            f"fit label_kind {label_kind!r}"
         )
     bad = np.isinf(x).any(axis=1) if impute else ~np.isfinite(x).all(axis=1)
     if bad.any():
@@ -36,9 +37,9 @@ def check_examples(name: str, part, task: str, impute: bool) -> Examples:
             f"{name}: {int(bad.sum())} of {len(x)} examples have {kind} features "
             f"(first: example {int(np.argmax(bad))}, subject {subjects[np.argmax(bad)]})"
         )
-    if task == "classification":
+    if label_kind == "classification":
         if not np.array_equal(y, np.round(y)):
-            raise ValueError(f"{name}: labels of a classification task must be whole numbers")
+            raise ValueError(f"{name}: labels of a classification must be whole numbers")
         return Examples(x, y.astype(np.int64), subjects)
     return Examples(x, y.astype(np.float64), subjects)
 

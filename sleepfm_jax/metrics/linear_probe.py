@@ -41,7 +41,7 @@ MAX_ITER = 200
 # The matrices are small: on a busy machine, threads that wait for each other made a probe ten times
 # slower than one thread (13 s against 1.3 s for 4,000 x 512 features).
 _one_thread = threadpool_limits.wrap(limits=1)
-Task = Literal["classification", "multilabel"]
+LabelKind = Literal["classification", "multilabel"]
 ClassWeight = Literal["balanced"] | None
 
 
@@ -66,7 +66,7 @@ class ProbeResult(dict):
 
 @dataclass
 class _Settings:
-    task: Task
+    label_kind: LabelKind
     classes: list[str]
     l2_grid: list[float]  # strong to weak
     class_weight: ClassWeight
@@ -84,7 +84,7 @@ def fit_probe(
     validation: Examples | tuple,
     test: Examples | tuple,
     *,
-    task: Task = "classification",
+    label_kind: LabelKind = "classification",
     classes: Sequence[str] | None = None,
     l2_grid: Sequence[float] = L2_GRID,
     class_weight: ClassWeight = "balanced",
@@ -98,7 +98,7 @@ def fit_probe(
     Args:
       train, validation, test: (x [N, F], y, subjects [N]) each; see `Examples`. Unscored examples
         (stage -1) are left out by the caller.
-      task: "classification", one class an example, or "multilabel".
+      label_kind: "classification", one class an example, or "multilabel".
       classes: names of the K classes or labels; the numbers found when None.
       l2_grid: strengths to choose from, any order.
       class_weight: "balanced" weighs each class inversely to its share of the training examples
@@ -113,9 +113,9 @@ def fit_probe(
         the classes, an empty split, or shapes that disagree.
     """
     parts = {"train": train, "validation": validation, "test": test}
-    checked = {name: check_examples(name, part, task, impute) for name, part in parts.items()}
+    checked = {name: check_examples(name, part, label_kind, impute) for name, part in parts.items()}
     refuse_shared_subjects({name: part.subjects for name, part in checked.items()})
-    settings = _settings(checked.values(), task, classes, l2_grid, class_weight, max_iter)
+    settings = _settings(checked.values(), label_kind, classes, l2_grid, class_weight, max_iter)
     probabilities, thresholds, l2 = _fit(*checked.values(), settings)
     counts = ", ".join(f"{len(np.unique(p.subjects))} {name}" for name, p in checked.items())
     protocol = f"given splits by subject ({counts} subjects), {_protocol(settings)}"
@@ -132,7 +132,7 @@ def grouped_cv_probe(
     folds: int = 5,
     seed: int = 0,
     validation_share: float = 0.2,
-    task: Task = "classification",
+    label_kind: LabelKind = "classification",
     classes: Sequence[str] | None = None,
     l2_grid: Sequence[float] = L2_GRID,
     class_weight: ClassWeight = "balanced",
@@ -153,14 +153,14 @@ def grouped_cv_probe(
     Raises:
       ValueError: as `fit_probe`, or fewer subjects than folds, or fewer than three subjects.
     """
-    everyone = check_examples("the data", (x, y, subjects), task, impute)
+    everyone = check_examples("the data", (x, y, subjects), label_kind, impute)
     names = np.unique(everyone.subjects)
     if folds < 2 or len(names) < max(folds, 3):
         raise ValueError(
             f"{len(names)} subjects cannot make {folds} folds with validation subjects: "
             "at least 2 folds, 3 subjects, and as many subjects as folds are needed"
         )
-    settings = _settings([everyone], task, classes, l2_grid, class_weight, max_iter)
+    settings = _settings([everyone], label_kind, classes, l2_grid, class_weight, max_iter)
     shape = (len(everyone.y), len(settings.classes))
     probabilities, thresholds = np.full(shape, np.nan), np.full(shape, 0.5)
     rng = np.random.default_rng(seed)
@@ -181,7 +181,7 @@ def grouped_cv_probe(
         f"{validation_share:.0%} of the training subjects for validation), out-of-fold "
         f"predictions pooled, {_protocol(settings)}"
     )
-    cuts = thresholds if task == "multilabel" else None
+    cuts = thresholds if label_kind == "multilabel" else None
     predicted = (probabilities, cuts, chosen)
     return _result(everyone, predicted, protocol, settings, bootstrap, seed)
 
@@ -236,7 +236,7 @@ def _fit(train: Examples, validation: Examples, test: Examples, settings: _Setti
     """Probabilities of the test examples [N, K], thresholds [K] or None, and the L2 chosen."""
     mean, sd = _standardisation(train.x, settings)
     scaled = [_standardise(part.x, mean, sd) for part in (train, validation, test)]
-    if settings.task == "classification":
+    if settings.label_kind == "classification":
         path = _softmax_path(scaled, train.y, settings)
 
         def score(p):
@@ -259,7 +259,7 @@ def _fit(train: Examples, validation: Examples, test: Examples, settings: _Setti
             "and negatives): the strongest was used"
         )
     thresholds = None
-    if settings.task == "multilabel":
+    if settings.label_kind == "multilabel":
         thresholds = classification.choose_thresholds(validation.y, on_validation)
     return on_test, thresholds, l2
 
@@ -352,7 +352,7 @@ def _result(
 ) -> ProbeResult:
     probabilities, thresholds, l2 = predicted
     y, subjects = scored.y, scored.subjects
-    if settings.task == "classification":
+    if settings.label_kind == "classification":
         figures = classification.classification_metrics(y, probabilities)
         absent = [settings.classes[k] for k in figures.pop("absent_classes")]
         figures["notes"] = [n for n in figures["notes"] if not n.startswith("classes [")]
@@ -404,7 +404,7 @@ def _result(
 
 def _protocol(settings: _Settings) -> str:
     weighting = "class-balanced" if settings.class_weight == "balanced" else "unweighted"
-    chosen_by = "balanced accuracy" if settings.task == "classification" else "macro AUROC"
+    chosen_by = "balanced accuracy" if settings.label_kind == "classification" else "macro AUROC"
     return (
         f"standardised features, {weighting} logistic regression fitted on training subjects, "
         f"L2 of {len(settings.l2_grid)} chosen by {chosen_by} on validation subjects, "
@@ -412,9 +412,9 @@ def _protocol(settings: _Settings) -> str:
     )
 
 
-def _settings(parts, task, classes, l2_grid, class_weight, max_iter) -> _Settings:
+def _settings(parts, label_kind, classes, l2_grid, class_weight, max_iter) -> _Settings:
     parts = list(parts)
-    if task == "classification":
+    if label_kind == "classification":
         found = 1 + max(int(part.y.max()) for part in parts)
         lowest = min(int(part.y.min()) for part in parts)
     else:
@@ -422,7 +422,7 @@ def _settings(parts, task, classes, l2_grid, class_weight, max_iter) -> _Setting
         if any(part.y.shape[1] != found for part in parts):
             raise ValueError("the splits differ in the number of labels")
     names = [str(k) for k in range(found)] if classes is None else [str(c) for c in classes]
-    if lowest < 0 or found > len(names) or (task == "multilabel" and found != len(names)):
+    if lowest < 0 or found > len(names) or (label_kind == "multilabel" and found != len(names)):
         raise ValueError(
             f"labels run from {lowest} to {found - 1} but there are {len(names)} classes {names}: "
             "leave unscored examples (-1) out, or name every class"
@@ -434,4 +434,4 @@ def _settings(parts, task, classes, l2_grid, class_weight, max_iter) -> _Setting
         raise ValueError(f"l2_grid must hold positive numbers, got {list(l2_grid)}")
     if class_weight not in ("balanced", None):
         raise ValueError(f"class_weight must be 'balanced' or None, got {class_weight!r}")
-    return _Settings(task, names, grid, class_weight, max_iter)
+    return _Settings(label_kind, names, grid, class_weight, max_iter)

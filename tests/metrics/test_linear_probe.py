@@ -183,7 +183,7 @@ def test_several_labels():
     for _, y, _ in splits:
         y[:4, 0] = np.nan
     splits[2][1][:, 2] = 1.0  # cannot be scored
-    got = fit_probe(*splits, task="multilabel", classes=("AF", "RBBB", "ST"), **QUICK)
+    got = fit_probe(*splits, label_kind="multilabel", classes=("AF", "RBBB", "ST"), **QUICK)
     assert got["auroc"] > 0.75 and np.isnan(got["per_label"]["auroc"][2])
     assert any("'ST' is not scored: no negative" in note for note in got["notes"])
     assert len(got["thresholds"]) == 3 and np.shape(got["confusion"]) == (3, 2, 2)
@@ -194,9 +194,9 @@ def test_several_labels():
 def test_thresholds_come_from_validation():
     rng = np.random.default_rng(12)
     train, validation, test = (_labels(rng, name) for name in ("train", "val", "test"))
-    first = fit_probe(train, validation, test, task="multilabel", **QUICK)
+    first = fit_probe(train, validation, test, label_kind="multilabel", **QUICK)
     flipped = (test[0], 1 - test[1], test[2])
-    second = fit_probe(train, validation, flipped, task="multilabel", **QUICK)
+    second = fit_probe(train, validation, flipped, label_kind="multilabel", **QUICK)
     assert first["thresholds"] == second["thresholds"]
 
 
@@ -235,7 +235,7 @@ def test_cross_validation_cannot_use_who_the_subject_is():
 
 def test_cross_validation_of_several_labels():
     x, y, subjects = _labels(np.random.default_rng(15), "s", n=300)
-    got = grouped_cv_probe(x, y, subjects, folds=3, task="multilabel", **QUICK)
+    got = grouped_cv_probe(x, y, subjects, folds=3, label_kind="multilabel", **QUICK)
     assert got["auroc"] > 0.75 and got["f1"] > 0.5
     assert got.thresholds.shape == (300, 3) and "thresholds" not in got
 
@@ -267,16 +267,16 @@ def test_paired_difference_of_several_labels():
     rng = np.random.default_rng(18)
     splits = [_labels(rng, name) for name in ("train", "val", "test")]
     splits[2][1][:, 2] = 1.0
-    better = fit_probe(*splits, task="multilabel", **QUICK)
+    better = fit_probe(*splits, label_kind="multilabel", **QUICK)
     blind = [(x[:, 3:], y, s) for x, y, s in splits]
-    got = paired_difference(better, fit_probe(*blind, task="multilabel", **QUICK))
+    got = paired_difference(better, fit_probe(*blind, label_kind="multilabel", **QUICK))
     assert got["ci95"]["auroc"][0] > 0.1
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"task": "regression"}, "task must be"),
+        ({"label_kind": "regression"}, "label_kind must be"),
         ({"l2_grid": [0.0, 1.0]}, "positive"),
         ({"classes": ("W",)}, "1 classes"),
         ({"class_weight": "heavy"}, "class_weight"),
