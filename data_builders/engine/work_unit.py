@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import hashlib
-import inspect
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,13 +22,13 @@ import threadpoolctl
 from array_record.python.array_record_module import ArrayRecordWriter
 
 from data_builders.engine import record_features, storage
+from data_builders.engine.code_version import code_version
 from sleepfm_jax import signals
 from sleepfm_jax.data.clips import ClipSpec
 from sleepfm_jax.data.clips import clips as cut_clips
 from sleepfm_jax.data.record import Record
 from sleepfm_jax.errors import RecordingError
 from sleepfm_jax.recordings.read import Recording
-from sleepfm_jax.signals import dsp
 
 # Each record on its own, so that random access reads nothing else. Uncompressed: biosignals hardly
 # compress (6 % on simulated nights), and reading is faster (2.7 against 0.7 GB/s on one core).
@@ -89,19 +87,6 @@ class UnitResult:
     reused: bool = False
 
 
-@functools.cache
-def code_version() -> str:
-    """Hash of the modules that a shard's bytes depend on: edited code rebuilds unfinished work."""
-    library, here = Path(dsp.__file__).parents[1], Path(__file__).parents[1]
-    folders = [library / part for part in ("signals", "recordings", "data")]
-    folders += [here / part for part in ("engine", "families")]
-    modules = [path for folder in folders for path in folder.rglob("*.py")]
-    digest = hashlib.sha256()
-    for path in sorted(modules):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
 def input_files(source: Source) -> list[str]:
     """Names of the files that a recording is read from, the main one first."""
     return [name for name in (source.path, source.hypnogram, *source.files) if name]
@@ -122,9 +107,8 @@ def input_key(
 
 
 def unit_key(inputs: str, read: Callable[[Path, Source], Recording]) -> str:
-    """Hash of everything that a shard's bytes depend on: its inputs, the reader and the code."""
-    reader = inspect.getsource(inspect.getmodule(read))
-    return hashlib.sha256("\n".join([inputs, reader, code_version()]).encode()).hexdigest()[:32]
+    """Hash of everything that a shard's bytes depend on: its inputs and the code."""
+    return hashlib.sha256(f"{inputs}\n{code_version(read)}".encode()).hexdigest()[:32]
 
 
 def build_unit(

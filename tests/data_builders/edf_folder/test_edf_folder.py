@@ -204,6 +204,30 @@ def test_an_unfinished_shard_is_rebuilt_when_its_recording_changed(
     assert [path for path in before if before[path] != after[path]] == ["b.edf"]
 
 
+def test_an_edited_hypnogram_rebuilds_what_an_interrupted_build_left(
+    folder, tmp_path, write_hypnogram, monkeypatch
+):
+    monkeypatch.setattr(Builder, "UNIT_RECORDINGS", 1)
+    for name in "ab":
+        write_hypnogram(folder / f"{name}-Hypnogram.edf", ["W", "N1"])
+
+    def stopped(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Builder, "_finish", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            build(folder, tmp_path)
+    write_hypnogram(folder / "b-Hypnogram.edf", ["W", "N2"])
+    builder = Builder(source=folder, data_dir=tmp_path, **SMALL)
+    builder.download_and_prepare(progress=(lines := []).append)
+    assert "3 of 4 shards kept from an earlier run" in lines
+    clips = [r for split in builder.info.splits for r in read_split(builder, split)]
+    stages = {(r.subject, r.clip): r.stages.tolist() for r in clips}
+    assert [stages["a", 0], stages["a", 1]] == [[0], [1]]
+    assert [stages["b", 0], stages["b", 1]] == [[0], [2]]
+
+
 def test_records_are_reused_or_kept_or_replaced_only_as_told(folder, tmp_path):
     first = build(folder, tmp_path)
     stamp = os.stat(first.data_dir).st_mtime_ns

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from data_builders.engine import dataset_folder, storage, work_unit
+from data_builders.engine import code_version, dataset_folder, storage, work_unit
 from tests.helpers.builders import Slow, build, hashes
 
 # Imports once, then forks a child for every data_dir that it is told.
@@ -100,15 +100,34 @@ def test_kill_9_at_five_random_moments(helper, folder, tmp_path):
     assert hashes(data_dir) == hashes(tmp_path / "undisturbed"), f"seed {seed}"
 
 
-@pytest.mark.parametrize("name", ["sleep_archive.py", "twelve_lead.py", "xml_files.py"])
-def test_edited_code_rebuilds_unfinished_work(monkeypatch, name):
-    before, read_bytes = work_unit.code_version.__wrapped__(), Path.read_bytes
+def test_edited_code_rebuilds_unfinished_work(monkeypatch, tmp_path, write_edf):
+    """Half a build, an edit in a module that its reader reaches, and the rest of the build."""
+    folder = tmp_path / "recordings"
+    for i in range(2):
+        write_edf(folder / f"s{i}.edf", seed=i, seconds=40)
 
-    def edited(path):
-        return read_bytes(path) + (b"#" if path.name == name else b"")
+    def half(units, directory):
+        yield work_unit.build_unit(units[0], directory)
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(Path, "read_bytes", edited)
-    assert work_unit.code_version.__wrapped__() != before
+    def again(data_dir, edited=None):
+        with pytest.raises(KeyboardInterrupt):
+            build(Slow, folder, data_dir, run=half)
+        with monkeypatch.context() as patch:
+            text = code_version._text
+            patch.setattr(
+                code_version, "_text", lambda s: text(s) + ("#" if s.name == edited else "")
+            )
+            code_version._version.cache_clear()
+            build(Slow, folder, data_dir, lines=(lines := []))
+        code_version._version.cache_clear()
+        return any("1 of 2 shards kept" in line for line in lines)
+
+    monkeypatch.setenv("SLOW_READER", "0")
+    assert again(tmp_path / "same")
+    assert again(tmp_path / "page", "data_builders.engine.quality_page")
+    for name in ("sleepfm_jax.recordings.scorings.xml_files", "sleepfm_jax.data.record"):
+        assert not again(tmp_path / name, name)
 
 
 class Killed(BaseException):
