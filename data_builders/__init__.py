@@ -3,6 +3,7 @@
     data_builders/
       engine/
         builder.py         the base class: plan → work units → shards → an ordinary TFDS dataset
+        options.py         what one builder can be told and others cannot: its own flags
         work_unit.py       one work unit → one ArrayRecord shard and its report
         record_features.py a record as TFDS stores it
         runners.py         who builds the units: processes of this machine, or a Beam pipeline

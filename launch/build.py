@@ -5,7 +5,8 @@
 turns every recording under my_recordings (EDF, BDF, GDF, BrainVision or EEGLAB; a BIDS folder, or
 any other) into clips of 5 minutes at 128 Hz, split by subject, and writes them to
 records/edf_folder/1.0.0, with build_report.json beside them: what was taken for what, what was left
-out and why. What a dataset wants to find in --source is in data_builders/NAME/README.md.
+out and why. What a dataset wants to find in --source is in data_builders/NAME/README.md; the flags
+that it alone has are listed by --help --dataset=NAME.
 
 A recording that cannot be read is listed with its reason and does not stop the build. An
 interrupted build goes on where it stopped when the same command is given again. The exit code is 0
@@ -22,20 +23,26 @@ The records are the same, byte for byte, whoever did the work.
 
 from __future__ import annotations
 
+import difflib
 import importlib
-import inspect
+import itertools
 import os
 import shlex
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TextIO
 
 from absl import app, flags, logging
 
 from launch import programs
+
+if TYPE_CHECKING:  # --help answers without TFDS
+    from data_builders.engine.builder import RecordsBuilder
+    from data_builders.engine.options import Option
 
 BUILDERS = Path(__file__).resolve().parents[1] / "data_builders"
 
@@ -87,27 +94,6 @@ _COHORT = flags.DEFINE_string(
     "finds those that a model was pretrained on. [default: the dataset's own]",
 )
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace other records in the same place.")
-_TABLE = flags.DEFINE_string(
-    "table",
-    None,
-    "edf_folder, simulated_*: CSV or TSV file with columns path, subject, split, label, hypnogram. "
-    "[default: table.csv or table.tsv in --source, if there is one]",
-)
-_LABEL_COLUMN = flags.DEFINE_string(
-    "label_column",
-    None,
-    "edf_folder, simulated_*: the column of the classes, in the table, or in the participants.tsv "
-    "of a BIDS folder without one. [default: the table's `label`; of participants.tsv none]",
-)
-_SPLIT_FRACTIONS = flags.DEFINE_list(
-    "split_fractions",
-    None,
-    "edf_folder, simulated_*: fractions of the subjects in train, validation and test where the "
-    "table gives no split. [default: 0.7,0.1,0.2]",
-)
-_SFREQ_SOURCE = flags.DEFINE_enum(
-    "sfreq_source", None, ["100", "500"], "ptbxl: read records100 or records500. [default: 100]"
-)
 
 
 def known_datasets() -> list[str]:
@@ -119,69 +105,130 @@ def known_datasets() -> list[str]:
     )
 
 
-def builder_options() -> dict[str, object]:
-    """What was said on the command line beyond source and data_dir, by constructor argument."""
+def load_builder(dataset: str) -> type[RecordsBuilder]:
+    """The builder that --dataset means: a name, a file (FILE.py[:CLASS]), or package.module:CLASS.
+
+    Raises:
+        absl.app.UsageError: there is no such builder.
+    """
+    where, _, name = dataset.partition(":")
+    name = name or "Builder"
+    if dataset in known_datasets():
+        module = f"data_builders.{dataset}.{dataset}_dataset_builder"
+    elif where.endswith(".py"):
+        file = Path(where).resolve()
+        if not file.is_file():
+            raise app.UsageError(f"--dataset={dataset}: there is no such file")
+        # On the path, so that workers find it too.
+        sys.path.insert(0, str(file.parent))
+        module = file.stem
+    elif ":" in dataset:
+        module = where
+    else:
+        known = known_datasets()
+        near = difflib.get_close_matches(dataset, known, 1)
+        raise app.UsageError(
+            f"--dataset={dataset}: no such dataset"
+            + (f": did you mean {near[0]}?" if near else ".")
+            + f" Known: {', '.join(known)}; or FILE.py or package.module:CLASS of your own"
+        )
+    try:
+        builder = getattr(importlib.import_module(module), name, None)
+    except ModuleNotFoundError as error:
+        if not f"{module}.".startswith(f"{error.name}."):
+            raise  # it is there, and imports something that is not
+        raise app.UsageError(f"--dataset={dataset}: there is no module {error.name}") from error
+    from data_builders.engine.builder import RecordsBuilder
+
+    if not (isinstance(builder, type) and issubclass(builder, RecordsBuilder)):
+        raise app.UsageError(
+            f"--dataset={dataset}: {module} has no class {name} made from "
+            "data_builders.engine.builder.RecordsBuilder"
+        )
+    return builder
+
+
+def declare(argv: Sequence[str]) -> str:
+    """Defines the flags of the dataset that argv names, and says which they are."""
+    dataset = _value_in(argv, _DATASET.name)
+    if not dataset:
+        return "(a dataset's own flags: --help --dataset=NAME)"
+    own = load_builder(dataset).options()
+    for name, option in own.items():
+        if name in flags.FLAGS:
+            raise app.UsageError(f"--dataset={dataset}: its option {name} is a flag already")
+        if option.choices:
+            flags.DEFINE_enum(name, None, [str(c) for c in option.choices], option.help)
+        else:
+            flags.DEFINE_string(name, None, option.help)
+    listed = ", ".join(f"--{name}" for name in own) or "none"
+    return f"(flags of --dataset={dataset} itself: {listed})"
+
+
+def _value_in(argv: Sequence[str], name: str) -> str | None:
+    """Of a flag, before argv is parsed; the last one counts."""
+    found = None
+    for said, after in itertools.pairwise([*argv[1:], ""]):
+        flag, given, value = said.partition("=")
+        if flag in (f"--{name}", f"-{name}"):
+            found = value if given else after
+    return found
+
+
+def builder_options(own: Mapping[str, Option] = MappingProxyType({})) -> dict[str, object]:
+    """What was said on the command line beyond source and data_dir, by constructor argument.
+
+    Args:
+        own: the options of the builder itself.
+    """
     options: dict[str, object] = {
         "clip_seconds": _CLIP_SECONDS.value,
         "sfreq": _SFREQ.value,
         "label_kind": _LABEL_KIND.value,
         "resampling": _RESAMPLING.value,
         "cohort": _COHORT.value,
-        "table": _TABLE.value,
-        "label_column": _LABEL_COLUMN.value,
-        "sfreq_source": None if _SFREQ_SOURCE.value is None else int(_SFREQ_SOURCE.value),
     }
-    if _SPLIT_FRACTIONS.value is not None:
+    for name, option in own.items():
+        text = flags.FLAGS[name].value
         try:
-            options["split_fractions"] = [float(f) for f in _SPLIT_FRACTIONS.value]
+            options[name] = None if text is None else option.type(text)
         except ValueError as error:
-            raise app.UsageError(f"--split_fractions: {error}") from error
+            raise app.UsageError(f"--{name}={text}: {error}") from error
     options = {name: value for name, value in options.items() if value is not None}
     return options | {"seed": _SEED.value}
 
 
-def build() -> int:
-    """Runs the builder named on the command line; returns the exit code."""
+def main(argv: Sequence[str]) -> int:
+    """See the module's docstring."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected argument {argv[1]!r}: flags are written --name=value")
+    signal.signal(signal.SIGTERM, _stop)  # as Ctrl-C: workers are stopped, shards kept
     missing = [f"--{f.name}" for f in (_DATASET, _SOURCE, _DATA_DIR) if not f.value]
-    known = known_datasets()
     if missing:
-        return _fail(
-            f"{', '.join(missing)} not given. For example:\n"
-            "  python -m launch.build --dataset=edf_folder --source=RECORDINGS --data_dir=RECORDS\n"
-            f"Datasets: {', '.join(known)}. All flags: python -m launch.build --help"
+        raise app.UsageError(
+            f"{', '.join(missing)} not given: python -m launch.build --dataset=edf_folder "
+            f"--source=RECORDINGS --data_dir=RECORDS. Datasets: {', '.join(known_datasets())}"
         )
-    name = _DATASET.value
-    if name not in known:
-        return _fail(f"--dataset={name}: no such dataset. Known: {', '.join(known)}")
     if "://" not in _SOURCE.value and not Path(_SOURCE.value).is_dir():
-        return _fail(f"--source={_SOURCE.value}: there is no such folder")
+        raise app.UsageError(f"--source={_SOURCE.value}: there is no such folder")
 
     logging.set_verbosity(logging.WARNING)  # TFDS tells of every file that it opens
     started = time.monotonic()
-    # Imported late: --help and a mistyped name should not wait for TFDS.
+    cls = load_builder(_DATASET.value)
     from data_builders.engine import leak_check, report
-    from sleepfm_jax.errors import BuildError, FolderInUse, RunnerError
 
-    cls = importlib.import_module(f"data_builders.{name}.{name}_dataset_builder").Builder
-    options = builder_options()
-    accepted = {
-        parameter
-        for base in cls.__mro__
-        if "__init__" in vars(base)
-        for parameter in inspect.signature(base.__init__).parameters
-    }
-    for option in options:
-        if option not in accepted:
-            return _fail(f"--{option} means nothing for --dataset={name}")
     try:
-        run = choose_runner(_say)
+        run = choose_runner(_tell)
+        options = builder_options(cls.options())
         builder = cls(source=_SOURCE.value, data_dir=_DATA_DIR.value, **options)
-        builder.download_and_prepare(overwrite=_OVERWRITE.value, progress=_say, run=run)
+        builder.download_and_prepare(overwrite=_OVERWRITE.value, progress=_tell, run=run)
         counts = leak_check.check_dataset(builder.data_dir)
-    except (BuildError, FolderInUse, RunnerError, leak_check.LeakError) as error:
-        return _fail(str(error))
     except KeyboardInterrupt:
-        _fail("stopped; finished shards are kept, and the same command goes on from there")
+        _tell(
+            "launch.build: stopped; finished shards are kept, and the same command goes on from "
+            "there",
+            sys.stderr,
+        )
         return 130
     print(report.summary(report.load(builder.data_dir), str(builder.data_dir)))
     people = ", ".join(f"{n} in {split}" for split, n in counts.items())
@@ -214,25 +261,18 @@ def choose_runner(say: Callable[[str], None]) -> Any:
     return runners.Processes(_NUM_WORKERS.value or cores or 1, tell=say)
 
 
-def _say(line: str) -> None:
-    print(line, flush=True)
+def _tell(line: str, file: TextIO | None = None) -> None:
+    print(line, flush=True, file=file)
 
 
 def _stop(*_: Any) -> None:
     raise KeyboardInterrupt
 
 
-def _fail(message: str) -> int:
-    print(f"launch.build: {message}", file=sys.stderr)
-    return 1
-
-
-def main(argv: Sequence[str]) -> None:
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected argument {argv[1]!r}: flags are written --name=value")
-    signal.signal(signal.SIGTERM, _stop)  # as Ctrl-C: workers are stopped, shards kept
-    sys.exit(build())
+def run() -> None:
+    """The program."""
+    programs.run(main, declare=declare)
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=programs.parse)
+    run()

@@ -79,4 +79,4 @@ def main(argv: list[str]) -> int:
 
 if __name__ == "__main__":
     flags.mark_flags_as_required(["config", "workdir"])
-    programs.run(main)
+    programs.run(main, loads_batches=True)

@@ -10,12 +10,12 @@ is there.
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 from absl import app, flags
 
 from launch import programs
+from sleepfm_jax.errors import StorageError
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 _SECONDS = flags.DEFINE_list(
@@ -31,8 +31,7 @@ def main(argv: list[str]) -> int:
 
     workdir = Path(_WORKDIR.value)
     if not (workdir / "results.json").exists():
-        print(f"{workdir}: no results.json: run launch.pretrain or launch.probe", file=sys.stderr)
-        return 1
+        raise StorageError(f"{workdir}: no results.json: run launch.pretrain or launch.probe")
     try:
         seconds = {name: float(s) for name, s in (item.split("=") for item in _SECONDS.value)}
     except ValueError as error:

@@ -73,18 +73,14 @@ def main(argv: Sequence[str]) -> int:
     if name in _COHORTS and _FAULTS.value is not None:
         raise app.UsageError(f"--faults is for archives, not for {name}")
     begun = time.perf_counter()
-    try:
-        if name in ARCHIVES:
-            nights = sleep.write_archive(name, out, faults=_FAULTS.value or 0.0, **settings)
-            written = f"{len(nights)} nights in {os.path.join(out, name)}"
-        elif name in _WAKE:
-            recordings = wake.write_archive(name, out, faults=_FAULTS.value or 0.0, **settings)
-            written = f"{len(recordings)} recordings in {os.path.join(out, name)}"
-        else:
-            written = _COHORTS[name](out, **settings)
-    except (cohorts.SimulationError, OSError) as error:
-        logging.error("%s", error)
-        return 1
+    if name in ARCHIVES:
+        nights = sleep.write_archive(name, out, faults=_FAULTS.value or 0.0, **settings)
+        written = f"{len(nights)} nights in {os.path.join(out, name)}"
+    elif name in _WAKE:
+        recordings = wake.write_archive(name, out, faults=_FAULTS.value or 0.0, **settings)
+        written = f"{len(recordings)} recordings in {os.path.join(out, name)}"
+    else:
+        written = _COHORTS[name](out, **settings)
     logging.info("%s written in %.1f s", written, time.perf_counter() - begun)
     print(build_command(name, out))
     return 0
@@ -98,7 +94,7 @@ def build_command(dataset: str, folder: str) -> str:
 
 def run() -> None:
     flags.mark_flags_as_required(["dataset", "subjects", "out"])
-    app.run(main, flags_parser=programs.parse)
+    programs.run(main)
 
 
 if __name__ == "__main__":

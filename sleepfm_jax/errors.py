@@ -1,8 +1,8 @@
 """Errors of the user's world: one base, its kinds, and the exit code of each. Imports nothing.
 
 A program ends with one line on stderr, `Kind: message`, and the kind's exit code. Anything else is
-a fault of ours and keeps its traceback (exit code 1, as Python's own). absl ends with 1 where flags
-cannot be understood.
+a fault of ours and keeps its traceback (exit code 1, as Python's own). Flags that cannot be
+understood end with 2, as a configuration does.
 """
 
 

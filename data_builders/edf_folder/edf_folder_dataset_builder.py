@@ -16,6 +16,7 @@ from data_builders.edf_folder import bids, recording_table
 from data_builders.edf_folder.recording_table import Row
 from data_builders.engine import storage
 from data_builders.engine.builder import Plan, RecordsBuilder
+from data_builders.engine.options import Option, numbers
 from data_builders.engine.splits import FRACTIONS, by_subject
 from data_builders.engine.work_unit import Source
 from sleepfm_jax.errors import BuildError
@@ -104,6 +105,21 @@ class Builder(RecordsBuilder):
 
     VERSION: ClassVar[Any] = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First release."}
+    OPTIONS: ClassVar[dict[str, Option]] = {
+        "table": Option(
+            "CSV or TSV file with columns path, subject, split, label, hypnogram. "
+            "[default: table.csv or table.tsv in --source, if there is one]"
+        ),
+        "label_column": Option(
+            "The column of the classes, in the table, or in the participants.tsv of a BIDS folder "
+            "without one. [default: the table's `label`; of participants.tsv none]"
+        ),
+        "split_fractions": Option(
+            "Fractions of the subjects in train, validation and test where nothing gives a split. "
+            "[default: 0.7,0.1,0.2, or the dataset's own]",
+            type=numbers,
+        ),
+    }
     read = staticmethod(read)
 
     def __init__(

@@ -35,6 +35,7 @@ from data_builders.engine import (
     work_unit,
 )
 from data_builders.engine import report as build_report
+from data_builders.engine.options import Option
 from data_builders.engine.splits import SPLITS, subjects_by_split
 from data_builders.engine.work_unit import Source, UnitResult, WorkUnit
 from sleepfm_jax import signals
@@ -82,6 +83,8 @@ class RecordsBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registrat
     VERSION: ClassVar[Any] = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First release."}
 
+    # Arguments that this builder has beyond the above: its flags. Subclasses inherit them.
+    OPTIONS: ClassVar[dict[str, Option]] = {}
     COHORT: ClassVar[str | None] = None  # the dataset's name
     SFREQ: ClassVar[float] = 128.0
     CLIP_SECONDS: ClassVar[float] = 300.0
@@ -111,8 +114,8 @@ class RecordsBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registrat
         try:
             self.source = None if source is None else storage.as_path(source)
             self.spec = ClipSpec(
-                float(sfreq or self.SFREQ),
-                float(clip_seconds or self.CLIP_SECONDS),
+                float(self.SFREQ if sfreq is None else sfreq),
+                float(self.CLIP_SECONDS if clip_seconds is None else clip_seconds),
                 resampling=resampling,
             )
         except ValueError as error:
@@ -134,6 +137,12 @@ class RecordsBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registrat
         super().__init_subclass__(**kwargs)
         # TFDS keeps here where a class's README.md is; a subclass would inherit its parent's.
         cls.pkg_dir_path = None
+
+    @classmethod
+    def options(cls) -> dict[str, Option]:
+        """`OPTIONS` of the class and of those that it is made from."""
+        declared = (vars(base).get("OPTIONS", {}) for base in reversed(cls.__mro__))
+        return {name: option for options in declared for name, option in options.items()}
 
     @abc.abstractmethod
     def plan(self) -> Plan:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import tensorflow_datasets as tfds
 
 from data_builders.engine.builder import Plan, RecordsBuilder
+from data_builders.engine.options import Option
 from data_builders.engine.work_unit import Source
 from data_builders.families.twelve_lead import SIGNALS, check_leads
 from sleepfm_jax.errors import BuildError
@@ -41,6 +42,11 @@ class Builder(RecordsBuilder):
 
     VERSION: ClassVar[Any] = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First release."}
+    OPTIONS: ClassVar[dict[str, Option]] = {
+        "sfreq_source": Option(
+            "Read records100 or records500. [default: the dataset's own]", int, (100, 500)
+        )
+    }
     CLASSES: ClassVar[tuple[str, ...]] = CLASSES
     CLIP_SECONDS = 10.0
     SFREQ_SOURCE: ClassVar[int] = 100

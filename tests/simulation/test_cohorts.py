@@ -162,11 +162,12 @@ def test_program_writes_and_refuses(program, tmp_path):
     assert done.returncode == 0, done.stderr
     assert (out / "table.csv").is_file()
     refused = program("launch.simulate", *wanted, "--seed=4")
-    assert refused.returncode != 0
+    assert refused.returncode == 9
+    assert refused.stderr.startswith("SimulationError: ")
     assert "another simulation" in refused.stderr
     assert "Traceback" not in refused.stderr
     wrong = program("launch.simulate", "--dataset=simulated_ecg", "--subjects=0", f"--out={out}")
-    assert wrong.returncode != 0
+    assert wrong.returncode == 2
 
 
 @pytest.mark.slow

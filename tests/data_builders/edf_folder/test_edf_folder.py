@@ -6,6 +6,8 @@ import hashlib
 import json
 import os
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -436,14 +438,26 @@ def test_launch_build_prints_what_it_did(program, folder, tmp_path):
             ["--dataset=nope", "--source=.", "--data_dir=x"],
             "no such dataset. Known: braincapture, ",
         ),
+        (
+            ["--dataset=edf_foldr", "--source=.", "--data_dir=x"],
+            "no such dataset: did you mean edf_folder? Known: braincapture, ",
+        ),
         (["--dataset=edf_folder", "--source=nowhere", "--data_dir=x"], "no such folder"),
-        (["--datasets=edf_folder"], "Unknown command line flag 'datasets'"),
+        (["--dataset=no/such.py", "--source=.", "--data_dir=x"], "there is no such file"),
+        (["--dataset=no_such:B", "--source=.", "--data_dir=x"], "there is no module no_such"),
+        (["--dataset=pathlib:Path", "--source=.", "--data_dir=x"], "has no class Path made from"),
+        (
+            ["--dataset=edf_folder", "--source=.", "--data_dir=x", "--split_fractions=a,b"],
+            "--split_fractions=a,b: could not convert",
+        ),
+        (["--datasets=edf_folder"], "--datasets: there is no such flag: did you mean --dataset?"),
     ],
 )
 def test_launch_build_says_what_was_wrong(program, arguments, words):
     done = program("launch.build", *arguments)
-    assert done.returncode != 0
+    assert done.returncode == 2
     assert words in done.stderr
+    assert done.stderr.startswith("UsageError: ") and len(done.stderr.splitlines()) == 1
     assert "Traceback" not in done.stderr
 
 
@@ -451,16 +465,55 @@ def test_launch_build_refuses_a_flag_of_another_dataset_and_an_empty_folder(prog
     (tmp_path / "empty").mkdir()
     common = [f"--source={tmp_path / 'empty'}", f"--data_dir={tmp_path}"]
     done = program("launch.build", "--dataset=eegmat", "--table=x.csv", *common)
-    assert done.returncode != 0
-    assert "--table means nothing for --dataset=eegmat" in done.stderr
+    assert done.returncode == 2
+    assert "--table: there is no such flag" in done.stderr
+    assert "(flags of --dataset=eegmat itself: none)" in done.stderr
     for flag in ("label_kind", "task"):  # its name of before
         done = program("launch.build", "--dataset=eegmat", f"--{flag}=staging", *common)
-        assert done.returncode != 0
+        assert done.returncode == 8
         assert "--label_kind=staging: eegmat is for classification" in done.stderr
+    for zero in ("--sfreq=0", "--clip_seconds=0"):
+        done = program("launch.build", "--dataset=edf_folder", zero, *common)
+        assert done.returncode == 8
+        assert done.stderr.startswith(f"BuildError: {zero[2:-2]} must be ")
     done = program("launch.build", "--dataset=edf_folder", *common)
-    assert done.returncode != 0
+    assert done.returncode == 8
     assert "no .edf, .bdf, .gdf, .vhdr or .set file" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("how", ["file", "module"])
+def test_launch_build_takes_a_builder_from_outside_with_its_flags(folder, tmp_path, root, how):
+    """FILE.py or package.module:CLASS; workers find it too."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "mine_dataset_builder.py").write_text(
+        "from data_builders.edf_folder import edf_folder_dataset_builder as base\n"
+        "from data_builders.engine.options import Option\n"
+        "def read(root, source):\n"
+        "    return base.read(root, source)\n"
+        "class Builder(base.Builder):\n"
+        "    OPTIONS = {'night': Option('Which night.', int, (1, 2))}\n"
+        "    read = staticmethod(read)\n"
+        "    def __init__(self, *, night=None, **kwargs):\n"
+        "        assert night in (None, 2)\n"
+        "        super().__init__(**kwargs)\n"
+    )
+    dataset = (
+        outside / "mine_dataset_builder.py" if how == "file" else "mine_dataset_builder:Builder"
+    )
+    command = [sys.executable, "-m", "launch.build", f"--dataset={dataset}"]
+    options = {"cwd": root, "capture_output": True, "text": True, "check": False}
+    options["env"] = os.environ | {"PYTHONPATH": os.pathsep.join([str(root), str(outside)])}
+    if how == "file":
+        options["env"]["PYTHONPATH"] = str(root)
+        shown = subprocess.run([*command, "--help"], **options)
+        assert shown.returncode == 0
+        assert all(f"--{name}:" in shown.stdout for name in ("night", "table", "split_fractions"))
+    command += [f"--source={folder}", f"--data_dir={tmp_path / 'records'}", "--night=2"]
+    done = subprocess.run([*command, "--num_workers=1", "--clip_seconds=30"], **options)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "records" / "mine" / "1.0.0" / "build_report.json").is_file()
 
 
 def test_every_dataset_is_described(root):

@@ -196,7 +196,8 @@ def test_nothing_but_bad_files_is_an_error_that_lists_them(program, tmp_path):
         f"--data_dir={tmp_path / 'out'}",
         "--num_workers=0",
     )
-    assert done.returncode == 1
+    assert done.returncode == BuildError.exit_code
+    assert done.stderr.startswith("BuildError: ")
     assert "none of the 2 recordings could be built" in done.stderr
     assert "notes.edf" in done.stderr
     assert "nothing.edf" in done.stderr

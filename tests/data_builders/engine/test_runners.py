@@ -91,13 +91,12 @@ def test_workers_that_cannot_work_stop_the_build(folder, tmp_path, monkeypatch):
 
 PROGRAM = """
 import data_builders.simulated_psg.simulated_psg_dataset_builder as module
-from absl import app
-from launch import build, programs
+from launch import build
 from tests.helpers.builders import Slow
 
 module.Builder = Slow
 if __name__ == "__main__":
-    app.run(build.main, flags_parser=programs.parse)
+    build.run()
 """
 
 
