@@ -18,7 +18,7 @@ from tests.helpers.builders import Slow, build, hashes
 # Imports once, then forks a child for every data_dir that it is told.
 HELPER = """
 import os, sys
-from tests.data_builders.builders_for_tests import Slow, build
+from tests.helpers.builders import Slow, build
 
 source = sys.argv[1]
 print("ready", flush=True)

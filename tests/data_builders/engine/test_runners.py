@@ -92,7 +92,7 @@ def test_workers_that_cannot_work_stop_the_build(folder, tmp_path, monkeypatch):
 PROGRAM = """
 import data_builders.simulated_psg.simulated_psg_dataset_builder as module
 from launch import build
-from tests.data_builders.builders_for_tests import Slow
+from tests.helpers.builders import Slow
 
 module.Builder = Slow
 if __name__ == "__main__":
