@@ -19,5 +19,6 @@
 
 Run one with `python -m launch.build --dataset=NAME --source=DIR --data_dir=DIR`. Neither TensorFlow
 nor a network is needed. To add a dataset, copy the folder of one that is like it: a builder has to
-say, in `plan`, what recordings there are, and, in `read`, how one of them is read.
+say, in `plan`, what recordings there are, and, in `read`, how one of them is read. What can be
+chosen about it goes to `OPTIONS`: arguments of the constructor that become flags of launch.build.
 """

@@ -103,7 +103,7 @@ def parse(argv: Sequence[str], declare: Declare | None = None) -> list[str]:
         while isinstance(cause, Exception) and cause.args and not isinstance(cause, OSError):
             cause = cause.args[0]
         kind = "unknown key in " if isinstance(error, AttributeError | KeyError) else ""
-        said = f"{kind}{where}: {cause}"
+        said = f"{kind}{where}: {' '.join(str(cause).split())}"
         raise SystemExit(_say("ConfigError", said, ConfigError.exit_code)) from None
 
 

@@ -19,12 +19,14 @@ import dataclasses
 import hashlib
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
+from etils import epath
 
 from data_builders.engine import (
     dataset_folder,
@@ -137,6 +139,9 @@ class RecordsBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registrat
         super().__init_subclass__(**kwargs)
         # TFDS keeps here where a class's README.md is; a subclass would inherit its parent's.
         cls.pkg_dir_path = None
+        file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+        if "." not in cls.__module__ and file:  # a file of somebody's own, in no package
+            cls.pkg_dir_path = epath.Path(file).parent
 
     @classmethod
     def options(cls) -> dict[str, Option]:

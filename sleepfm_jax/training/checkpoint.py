@@ -7,11 +7,15 @@ and the data position.
 
 from __future__ import annotations
 
+import contextlib
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
+from etils import epath
 
 from sleepfm_jax.errors import CheckpointError
 
@@ -32,11 +36,14 @@ class Checkpoints:
         self.folder = Path(folder).absolute()
         self._read_only = read_only
         if read_only:
-            options = ocp.CheckpointManagerOptions(read_only=True)
-        else:
-            options = ocp.CheckpointManagerOptions(
-                max_to_keep=keep, enable_async_checkpointing=True, cleanup_tmp_directories=True
-            )
+            # Orbax warns of each consequence of what is asked for here.
+            with _only_errors():
+                options = ocp.CheckpointManagerOptions(read_only=True)
+                self._manager = ocp.CheckpointManager(self.folder, options=options)
+            return
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=keep, enable_async_checkpointing=True, cleanup_tmp_directories=True
+        )
         self._manager = ocp.CheckpointManager(self.folder, options=options)
 
     def latest(self) -> int | None:
@@ -93,14 +100,15 @@ class Checkpoints:
             partial_restore=True,
         )
         try:
-            return self._state_reader().restore(self._state_folder(step), args=args)
+            return self._manager.restore(step, args=ocp.args.Composite(state=args)).state
         except (ValueError, KeyError, TypeError) as error:
             raise self._misfit(step, error) from error
 
     def shapes(self, step: int) -> dict[str, Any]:
         """What the state of a step holds: nested dictionaries with `shape` and `dtype` leaves; a
         list's places are keys "0", "1", …"""
-        return self._state_reader().metadata(self._state_folder(step)).item_metadata.tree
+        state = epath.Path(self.folder) / str(step) / "state"
+        return ocp.PyTreeCheckpointHandler().metadata(state).tree
 
     def about(self, step: int) -> dict[str, Any]:
         """What was said about a checkpoint, without its arrays.
@@ -129,17 +137,21 @@ class Checkpoints:
             self._manager.wait_until_finished()
         self._manager.close()
 
-    def _state_folder(self, step: int) -> Path:
-        return self.folder / str(step) / "state"
-
-    @staticmethod
-    def _state_reader() -> ocp.Checkpointer:
-        return ocp.Checkpointer(ocp.PyTreeCheckpointHandler())
-
     def _misfit(self, step: int, error: Exception) -> CheckpointError:
         return CheckpointError(
             f"{self.folder}: the checkpoint of step {step} does not fit this model: {error}"
         )
+
+
+@contextlib.contextmanager
+def _only_errors() -> Iterator[None]:
+    logger = logging.getLogger("absl")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def open_existing(folder: str | Path) -> Checkpoints:
