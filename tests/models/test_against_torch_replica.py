@@ -200,11 +200,12 @@ def test_our_training_step_is_the_published_one(mode):
     from sleepfm_jax import experiment
     from sleepfm_jax.interop import from_torch, to_torch
     from sleepfm_jax.training import state as train_state
+    from sleepfm_jax.training.step import means, step_function
 
     slots, b, t, patch = {"bas": 3, "resp": 2, "ecg": 1, "emg": 2}, 5, 256, 64
     config = sleepfm.get_config("reference")
-    config.loss, config.data.slots = mode, slots
-    config.encoder.update(
+    config.objective.loss, config.data.slots = mode, slots
+    config.model.update(
         patch_samples=patch, width=32, layers=1, heads=4, pooling_heads=4, dropout=0.0
     )
     theirs = random_weights(replica.SetTransformer(patch, 32, 4, 1, 4, 0.0), seed=15)
@@ -226,20 +227,11 @@ def test_our_training_step_is_the_published_one(mode):
         "positions": np.full((b, sum(slots.values()), 3), np.nan, np.float32),
         "index": np.arange(b),
     }
-    task, tx = experiment.make_task(config), optax.sgd(0.05, momentum=0.9)
+    objective, tx = experiment.make_objective(config.to_dict()), optax.sgd(0.05, momentum=0.9)
     encoder = from_torch("set_transformer", start, heads=4, pooling_heads=4)
     params = {"encoder": encoder.params, "log_scale": jnp.float32(0.5)}
-    zero = jnp.int32(0)
-    state = train_state.TrainState(
-        step=zero,
-        params=params,
-        batch_stats={"encoder": encoder.batch_stats},
-        opt_state=tx.init(params),
-        seed=jnp.uint32(0),
-        skipped=zero,
-        skipped_in_a_row=zero,
-    )
-    step = jax.jit(train_state.step_function(task, tx))
+    state = train_state.of_parameters(params, {"encoder": encoder.batch_stats}, tx, seed=0)
+    step = jax.jit(step_function(objective, tx))
     theirs.train()
     for _ in range(3):
         state, metrics = step(state, batch)
@@ -251,7 +243,7 @@ def test_our_training_step_is_the_published_one(mode):
             {name: tensors(value) for name, value in padding.items()},
             mode,
         )
-        np.testing.assert_allclose(float(metrics["loss"]), loss.item() / b, rtol=1e-4)
+        np.testing.assert_allclose(means(metrics)["loss"], loss.item() / b, rtol=1e-4)
         close(float(state.params["log_scale"]), log_scale.item(), 1e-5)
     mine = to_torch("set_transformer", state.params["encoder"], state.batch_stats["encoder"])
     for name, value in theirs.state_dict().items():
