@@ -18,11 +18,13 @@ import jax.numpy as jnp
 
 class ContrastiveLoss(typing.NamedTuple):
     """loss: scalar. Per direction (leave-one-out [M, 2]: modality → others, others → modality;
-    pairwise [M, M, 2]: i → j and back): mean loss, accuracy, and the clips that took part. `loss`
-    is `total`, the sum over all terms, over their number."""
+    pairwise [M, M, 2]: i → j and back, so that a pair stands in it twice): mean loss, accuracy, and
+    the clips that took part. `loss` is `total`, the sum over all terms, over `terms`, their
+    number."""
 
     loss: jax.Array
     total: jax.Array
+    terms: jax.Array
     direction_loss: jax.Array
     accuracy: jax.Array
     count: jax.Array
@@ -91,6 +93,7 @@ def pairwise(
     return ContrastiveLoss(
         flat.loss,
         flat.total,
+        flat.terms,
         square(flat.direction_loss),
         square(flat.accuracy),
         square(flat.count),
@@ -115,6 +118,7 @@ def _mean_over_terms(logits: jax.Array, valid: jax.Array) -> ContrastiveLoss:
     return ContrastiveLoss(
         loss=total.sum() / jnp.maximum(count.sum(), 1),
         total=total.sum(),
+        terms=count.sum(),
         direction_loss=total / jnp.maximum(count, 1),
         accuracy=hits / jnp.maximum(count, 1),
         count=count,

@@ -65,7 +65,7 @@ class Contrastive:
         result = LOSSES[self.loss_kind](unit, params["log_scale"], presence)
         rows = (batch["index"] >= 0).sum()
         metrics = {
-            "loss": (result.total, result.count.sum()),
+            "loss": (result.total, result.terms),
             "top1": ((result.accuracy * result.count).sum(), result.count.sum()),
             "logit_scale": (jnp.exp(params["log_scale"]), jnp.int32(1)),
             "presence": (presence.sum(), rows * len(presence)),

@@ -112,6 +112,8 @@ def compare(found, expected, presence):
     result, (gradient, log_scale_gradient) = found
     loss, table, wanted, wanted_log_scale = expected
     np.testing.assert_allclose(result.loss, loss, rtol=1e-5, atol=1e-6)
+    # What batches are added up by.
+    np.testing.assert_allclose(result.total, loss * result.terms, rtol=1e-5, atol=1e-6)
     for key, (mean, accuracy, count) in table.items():
         assert result.count[key] == count, key
         np.testing.assert_allclose(result.direction_loss[key], mean, rtol=1e-5, atol=1e-6)
