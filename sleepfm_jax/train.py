@@ -99,6 +99,7 @@ def train(
         "preprocessing": records.metadata,
         "datasets": dict(zip(names, records.metadata_of.values())),
         "subjects": sorted(examples.people()),  # whom no probe may score
+        "best": begin.about.get("best"),  # a save may come before anybody looks again
     }
     if first:
         splits = {row["split"] for row in config["evaluators"].values()} | {"train"}
