@@ -7,9 +7,9 @@ import json
 import pytest
 
 from configs import common
-from launch.pretrain import pretrain
 from sleepfm_jax import config as configuration
 from sleepfm_jax.errors import ConfigError
+from tests.helpers.launched import launched
 
 OBJECTIVE, EVALUATOR = "tests.helpers.toy_objective", "tests.helpers.toy_evaluator"
 
@@ -27,7 +27,7 @@ def toy_config():
 
 
 def test_a_toy_objective_and_a_toy_evaluator_train_and_report(tiny_data_dir, tmp_path):
-    update = pretrain(toy_config(), str(tiny_data_dir), str(tmp_path))
+    update = launched("pretrain").pretrain(toy_config(), str(tiny_data_dir), str(tmp_path))
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     loss = [line["train/loss"] for line in lines if "train/loss" in line]
     assert len(loss) == 4 and loss[0] == 1 and loss[-1] < 1  # weights start at 0
