@@ -20,7 +20,7 @@ class Announced:
 
 @pytest.fixture(autouse=True)
 def handler():
-    """A handler of the test's own, so that a signal that nobody catches does not end the session."""
+    """A handler of the test's own: a signal that nobody catches would end the session."""
     caught = []
     before = signal.signal(signal.SIGTERM, lambda *_: caught.append(1))
     yield caught
