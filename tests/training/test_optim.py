@@ -1,4 +1,4 @@
-"""Groups, layer-wise decay and freezing, against AdamW computed by hand."""
+"""Rates, decay, groups, layer-wise decay and freezing, against AdamW computed by hand."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import numpy as np
 import optax
 import pytest
 
-from sleepfm_jax import config
+from sleepfm_jax import config, experiment
 from sleepfm_jax.errors import ConfigError
 from sleepfm_jax.training import checkpoint, freezing, optim, sharding
+from tests.helpers.arrays import random_tree
+from tests.helpers.runs import smoke
 
 PLAIN = config.defaults()["optimiser"] | {
     "schedule": "constant",
@@ -232,10 +234,64 @@ def test_patterns_that_match_nothing_are_config_errors():
         tx.init({"head": {"kernel": jnp.zeros(2)}})
 
 
-def test_masks_of_statistics_need_not_match():
-    stats = {"encoder": {"tokenizer": {"mean": 0.0}}, "head": {"mean": 0.0}}
-    mask = freezing.frozen_mask(stats, ("^encoder/", "log_scale"), all_must_match=False)
-    assert mask == {"encoder": {"tokenizer": {"mean": True}}, "head": {"mean": False}}
-    assert freezing.frozen_mask(stats, ()) == jax.tree.map(lambda _: False, stats)
-    with pytest.raises(ConfigError, match="'log_scale' matches none of 2"):
-        freezing.frozen_mask(stats, ("^encoder/", "log_scale"))
+# --- rates, decay and clipping -----------------------------------------------------------------
+
+
+def test_learning_rates():
+    rate = optim.schedule(
+        PLAIN | {"schedule": "cosine", "learning_rate": 2.0, "warmup_steps": 10}, 110
+    )
+    np.testing.assert_allclose(
+        [rate(s) for s in (0, 5, 10, 60, 110, 200)], [0, 1, 2, 1, 0, 0], atol=1e-6
+    )
+    constant = PLAIN | {"schedule": "constant", "learning_rate": 2.0, "warmup_steps": 4}
+    np.testing.assert_allclose(
+        [optim.schedule(constant, 9)(s) for s in (0, 1, 4, 900)], [0, 0.5, 2, 2]
+    )
+    step = PLAIN | {
+        "schedule": "step",
+        "learning_rate": 2.0,
+        "decay_every": 10,
+        "decay_factor": 0.5,
+    }
+    np.testing.assert_allclose([optim.schedule(step, 9)(s) for s in (0, 9, 10, 25)], [2, 2, 1, 0.5])
+    with pytest.raises(ConfigError, match="schedule 'linear' is not one of cosine, constant, step"):
+        optim.schedule(PLAIN | {"schedule": "linear"}, 9)
+    with pytest.raises(ConfigError, match="optimiser 'lion' is not one of adamw, adam, sgd"):
+        optim.optimiser(PLAIN | {"name": "lion"}, 9)
+
+
+def test_only_weights_decay():
+    """Of a whole objective: without a gradient AdamW moves what is decayed, and nothing else."""
+    tx = optim.optimiser(PLAIN | {"learning_rate": 1e-3, "weight_decay": 0.1}, 10)
+    objective = experiment.make_objective(smoke())
+    params = random_tree(jax.eval_shape(objective.init, jax.random.key(0))[0])
+
+    @jax.jit
+    def update(params):
+        updates, _ = tx.update(jax.tree.map(jnp.zeros_like, params), tx.init(params), params)
+        return updates
+
+    decayed, kept = {}, {}
+    for path, moved in jax.tree_util.tree_leaves_with_path(jax.device_get(update(params))):
+        (decayed if np.any(moved) else kept)[sharding.path_string(path)] = moved
+    assert decayed and all(name.endswith("kernel") for name in decayed)
+    assert {name.rsplit("/", 1)[-1] for name in kept} == {
+        "bias", "scale", "bn_bias", "bn_scale", "ln_bias", "ln_scale", "log_scale",
+    }  # fmt: skip
+    some = "encoder/layers/0/up/kernel"
+    weight = params["encoder"]["layers"][0]["up"]["kernel"]
+    np.testing.assert_allclose(decayed[some], -1e-3 * 0.1 * weight, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["adamw", "adam", "sgd"])
+def test_optimisers_go_downhill_and_clip(name):
+    settings = PLAIN | {"name": name, "weight_decay": 0.05}
+    for clip in (0, 1e-3):
+        tx = optim.optimiser(settings | {"clip_norm": clip}, 10)
+        params = {"kernel": jnp.array([3.0, -4.0])}
+        updates, _ = tx.update({"kernel": jnp.array([3.0, -4.0])}, tx.init(params), params)
+        assert (np.sign(updates["kernel"]) == [-1, 1]).all()
+        if name == "sgd":
+            length = settings["learning_rate"] * (5 if not clip else 1e-3)
+            np.testing.assert_allclose(np.linalg.norm(updates["kernel"]), length, rtol=1e-5)

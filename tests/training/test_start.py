@@ -81,7 +81,7 @@ def test_resume_comes_before_initialise_and_that_before_fresh(elsewhere, tmp_pat
     assert (found.step, found.about) == (0, {}) and set(numbers(found.state).values()) == {1}
     found = begin(tmp_path, config, fresh)
     assert (found.step, found.about, int(found.state.step)) == (0, {}, 0)
-    wanted = {path: 7 for path in numbers(found.state)} | {"params/head": 1}
+    wanted = dict.fromkeys(numbers(found.state), 7) | {"params/head": 1}
     assert numbers(found.state) == wanted
     assert int(found.state.seed) == 1  # its own, not that of the other run
     jax.tree.map(np.testing.assert_array_equal, found.state.opt_state, fresh().opt_state)
