@@ -140,6 +140,7 @@ def train(
                 seconds["evaluate"] += time.perf_counter() - tick
             stopping = stop.requested(checkpoints, step)
             if step > resumed_at and (step % config["save_every"] == 0 or last or stopping):
+                best.wait()
                 checkpoints.save(step, state, about | {"data_position": batches.get_state()})
             if stopping:
                 raise Preempted(f"SIGTERM: saved at step {step}; run again to go on from there")

@@ -145,6 +145,30 @@ def test_a_checkpoint_goes_on_only_with_its_configuration(uninterrupted, tiny_da
     assert (workdir / "config.json").read_text() == config_before
 
 
+def test_a_run_begins_with_what_another_learned_and_takes_it_once(
+    tiny_data_dir, tmp_path, sigterm_at
+):
+    rows = {"curve": {}}
+    config = watched(rows, **{"optimiser.learning_rate": 0.5, "optimiser.warmup_steps": 0})
+    one, other = tmp_path / "one", tmp_path / "other"
+    train.train(config, tiny_data_dir, one)
+    learned = saved_state(one, 4, config)[0]["params/w"]
+    assert abs(learned - 2) > 0.1
+    config |= {"initialise_from": str(one)}
+    sigterm_at(3)
+    with pytest.raises(Preempted):
+        train.train(config, tiny_data_dir, other)
+    sigterm_at(None)
+    stopped = saved_state(other, 3, config)[0]["params/w"]
+    train.train(config, tiny_data_dir, other)
+    curve = {step: line["curve/loss"] for step, line in logged(other, "curve/").items()}
+    scale = mean_scale(tiny_data_dir, "validation")
+    np.testing.assert_allclose(curve[0], learned * scale, rtol=1e-5)
+    state = saved_state(other, 4, config)[0]
+    np.testing.assert_allclose(curve[4], state["params/w"] * scale, rtol=1e-5)
+    assert state["params/w"] < stopped < learned and state["step"] == 4
+
+
 # --- refusing ----------------------------------------------------------------------------------
 
 
@@ -323,3 +347,21 @@ def test_the_best_step_survives_restarts(tiny_data_dir, tmp_path, sigterm_at):
     train.train(config, tiny_data_dir, tmp_path)
     assert checkpoint.open_existing(tmp_path / "best").latest() == 3
     assert saved_state(tmp_path, 7, config)[1]["best"]["step"] == 3
+
+
+def test_a_checkpoint_names_no_best_step_that_is_not_on_disk(tiny_data_dir, tmp_path, monkeypatch):
+    """Killed between the two, a run would go on with a best step that nobody has."""
+    save, checked = checkpoint.Checkpoints.save, []
+
+    def save_and_look(self, step, state, about):
+        if self.folder.name == "checkpoints":
+            best = about["best"]["step"]
+            assert (tmp_path / "best" / str(best) / "state").is_dir()
+            checked.append((step, best))
+        save(self, step, state, about)
+
+    monkeypatch.setattr(checkpoint.Checkpoints, "save", save_and_look)
+    figures = (("0", 5.0), ("2", 4.0), ("4", 3.0))
+    rows = {"curve": {"figures": figures}}
+    train.train(watched(rows, **{"keep_best.figure": "curve/planted"}), tiny_data_dir, tmp_path)
+    assert checked == [(2, 2), (4, 4)]

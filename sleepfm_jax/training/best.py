@@ -45,6 +45,11 @@ class KeepBest:
                 self._checkpoints.save(step, state, {**about, "best": self._held})
         return self._held
 
+    def wait(self) -> None:
+        """Until the best is on disk: what says which it is must not be there before it."""
+        if self._checkpoints:
+            self._checkpoints.wait()
+
     def close(self) -> None:
         """Finish and release."""
         if self._checkpoints:
