@@ -228,9 +228,9 @@ def test_every_row_is_embedded_in_order_and_again_the_same(encoder, examples, em
 def test_embeddings_of_these_weights_differ(embedded):
     """Or else the tests below would compare constants."""
     for name in ("clip", "tokens"):
-        values = np.stack([out[name][0] for out in embedded.values()])
-        assert np.isfinite(values).all() and values.std(0).mean() > 0.05 * values.std()
-        assert len(np.unique(values.round(3), axis=0)) == 12
+        values = np.stack([out[name].ravel() for out in embedded.values()])
+        apart = np.abs(values[:, None] - values[None]).max(-1) + np.eye(12)
+        assert np.isfinite(values).all() and apart.min() > 1e-3
 
 
 def test_an_embedding_does_not_depend_on_its_batch(encoder, examples, embedded):

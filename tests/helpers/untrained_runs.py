@@ -72,4 +72,4 @@ def _draw(rng, path, x):
     if len(x.shape) < 2:
         centre = 1.0 if name.endswith("scale") else 0.0
         return (centre + 0.1 * rng.standard_normal(x.shape)).astype(x.dtype)
-    return (rng.standard_normal(x.shape) / np.prod(x.shape[:-1]) ** 0.5).astype(x.dtype)
+    return (1.5 * rng.standard_normal(x.shape) / np.prod(x.shape[:-1]) ** 0.5).astype(x.dtype)
