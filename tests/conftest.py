@@ -73,3 +73,11 @@ def tiny_data_dir(tmp_path_factory) -> Path:
     builder = Builder(source=root / "recordings", data_dir=root / "data", clip_seconds=30)
     builder.download_and_prepare()
     return root / "data"
+
+
+@pytest.fixture(scope="session")
+def resplit_data_dir(tmp_path_factory) -> Path:
+    """A data_dir of the people of `tiny_data_dir`, split otherwise (`helpers.resplit`)."""
+    from tests.helpers.resplit import build_resplit
+
+    return build_resplit(tmp_path_factory.mktemp("resplit"))

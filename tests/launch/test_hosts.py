@@ -58,7 +58,11 @@ def wait_for(condition, process, seconds=180):
 @pytest.fixture(scope="module")
 def by_layout(tiny_data_dir, tmp_path_factory):
     """The same ten steps on 2 hosts of 4 devices and on 1 of 1: {(N, M): workdir}."""
-    flags = ["--config.steps=10", "--config.save_every=5", "--config.eval_every=100"]
+    flags = [
+        "--config.steps=10",
+        "--config.save_every=5",
+        "--config.evaluators.validation.every=100",
+    ]
     # The same programs for any number of steps, so that they are compiled once.
     flags += ["--config.optimiser.warmup_steps=1", "--config.optimiser.schedule=constant"]
     layouts = (2, 4), (1, 1)
@@ -149,7 +153,8 @@ def test_sigterm_to_the_launcher_saves_the_same_step_on_every_host(
     by_layout, tiny_data_dir, tmp_path
 ):
     _, flags = by_layout
-    flags = [*flags, "--config.steps=500", "--config.save_every=500", "--config.eval_every=500"]
+    flags = [*flags, "--config.steps=500", "--config.save_every=500"]
+    flags += ["--config.evaluators.validation.every=500"]
     workdir = tmp_path / "run"
     process = start(
         *LOCAL_HOSTS, 2, 4, *pretrain(tiny_data_dir, workdir, *flags), stderr=subprocess.STDOUT
@@ -159,7 +164,7 @@ def test_sigterm_to_the_launcher_saves_the_same_step_on_every_host(
     process.terminate()
     out, _ = process.communicate(timeout=120)
     assert process.returncode != 0
-    assert "TrainingStopped: SIGTERM: saved at step" in out, out[-3000:]
+    assert "Preempted: SIGTERM: saved at step" in out, out[-3000:]
     (step,) = [int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdigit()]
     assert 3 <= step < 500
     assert len(leaves(workdir, step)) > 100
@@ -176,9 +181,9 @@ def test_the_launcher_fails_when_a_host_fails_and_stops_the_others():
 
 @pytest.mark.slow
 def test_the_launcher_fails_when_a_run_fails_on_all_hosts(tmp_path):
-    _, err = run(*LOCAL_HOSTS, 2, 1, *pretrain(tmp_path, tmp_path / "run"), code=1)
+    _, err = run(*LOCAL_HOSTS, 2, 1, *pretrain(tmp_path, tmp_path / "run"), code=3)
     assert "no dataset 'simulated_psg'" in one_line(err, "DatasetError:")
-    assert "a host failed (1)" in err
+    assert "a host failed (3)" in err
 
 
 def test_the_launcher_gives_each_host_its_place():

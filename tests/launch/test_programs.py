@@ -94,13 +94,14 @@ def test_mistakes_on_the_command_line_are_told_in_one_line(typed, tiny_data_dir,
     workdir = tmp_path / "run"
     err = typed(pretrain(tiny_data_dir, workdir, "--config.foo=1"), 2)
     assert "--config.foo=1" in one_line(err, "ConfigError: unknown key")
-    err = typed(pretrain(tiny_data_dir, workdir, "--config.encoder.wdith=8"), 2)
+    err = typed(pretrain(tiny_data_dir, workdir, "--config.model.wdith=8"), 2)
     assert 'Did you mean "width"' in one_line(err, "ConfigError: unknown key")
     err = typed(pretrain(tmp_path, workdir), 3)
     line = one_line(err, "DatasetError:")
     assert "no dataset 'simulated_psg'" in line and "python -m launch.build" in line
-    err = typed(pretrain(tiny_data_dir, workdir, "--config.loss=triplet"), 2)
-    assert "loss 'triplet' is not one of" in one_line(err, "ConfigError:")
+    err = typed(pretrain(tiny_data_dir, workdir, "--config.objective.loss=triplet"), 2)
+    line = one_line(err, "ConfigError: config.objective.loss is 'triplet'; expected one of")
+    assert "leave_one_out, pairwise" in line
     assert not workdir.exists()
     err = typed(module("pretrain", CONFIG, f"--workdir={workdir}"), 3)
     assert "--data_dir" in err and "Traceback" not in err

@@ -21,9 +21,11 @@ import pytest
 
 from data_builders.families import sleep_archive
 from sleepfm_jax.data import datasets
+from sleepfm_jax.data.clip_examples import collate
 from sleepfm_jax.errors import BuildError, SimulationError
 from sleepfm_jax.recordings.read import Channel, Recording
 from sleepfm_jax.signals import STAGES, electrode_positions, identify
+from sleepfm_jax.signals.layout import Layout
 from sleepfm_jax.simulation.archives import faults as synthetic_faults
 from sleepfm_jax.simulation.archives import sleep
 from sleepfm_jax.simulation.archives.layouts import ARCHIVES, DIALECTS
@@ -271,10 +273,11 @@ def test_records_of_all_archives_make_one_batch(archives):
     together = datasets.Records(list(folders.values()), "train")
     first = np.cumsum([0, *(len(datasets.Records([f], "train")) for f in folders.values())])
     slots = (("bas", 10), ("resp", 7), ("ecg", 2), ("emg", 4))
-    spec = datasets.BatchSpec(slots, patch_samples=640, clip_samples=together.clip_samples)
     chosen = [together[int(i)] for i in first[:-1]]
-    batch = datasets.collate(chosen, spec)
-    patches = round(CLIP * 128 / 640)
+    layout = Layout(slots, patch_samples=640)
+    patches = layout.patches(together.clip_samples)
+    assert patches == round(CLIP * 128 / 640)
+    batch = collate(chosen, layout, patches)
     assert batch["signals"].shape == (len(ARCHIVES), 23, patches * 640)
     assert batch["stages"].shape == (len(ARCHIVES), 6)
     filled = batch["mask"].all(axis=2)  # [B, C]

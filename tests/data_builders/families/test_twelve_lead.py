@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 from data_builders.families import twelve_lead
-from sleepfm_jax.data import datasets
+from sleepfm_jax.data.clip_examples import collate
 from sleepfm_jax.errors import BuildError, RecordingError
 from sleepfm_jax.metrics.plain_features import heart_rate_statistics
+from sleepfm_jax.signals.layout import Layout
 from sleepfm_jax.simulation.archives.wake import FAULTS, write_archive
 from tests.helpers.archives import (
     Built,
@@ -63,7 +64,8 @@ def test_records_are_what_was_simulated(archive, name):
     assert built.metadata["filter"].startswith("none")
     assert built.metadata.get("patch_samples", 128) == 128
     first = [clips[0] for clips in built.records.values()][:4]
-    batch = datasets.collate(first, datasets.BatchSpec((("ecg", 12),), 128, round(sfreq * seconds)))
+    layout = Layout((("ecg", 12),), 128)
+    batch = collate(first, layout, layout.patches(round(sfreq * seconds)))
     assert batch["mask"].shape == (4, 12, {400: 30, 128: 10}[sfreq])
     assert batch["labels"].shape == (4, len(CLASSES[name]))
     for path, clips in built.records.items():

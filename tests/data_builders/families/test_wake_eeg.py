@@ -12,10 +12,12 @@ import shutil
 import numpy as np
 import pytest
 
-from sleepfm_jax.data import datasets, people
+from sleepfm_jax.data import people
+from sleepfm_jax.data.clip_examples import collate
 from sleepfm_jax.errors import BuildError, SimulationError
 from sleepfm_jax.metrics.plain_features import heart_rate_statistics
 from sleepfm_jax.recordings.labels.intervals import read_intervals
+from sleepfm_jax.signals.layout import Layout
 from sleepfm_jax.simulation.archives.wake import FAULTS, write_archive
 from tests.helpers.archives import (
     Built,
@@ -209,7 +211,7 @@ def test_records_become_a_batch(archive, name):
     clips = [clips[0] for clips in built.records.values()][:4]
     bas, ecg, _ = CHANNELS[name]
     slots = (("bas", bas), ("ecg", ecg)) if ecg else (("bas", bas),)
-    batch = datasets.collate(clips, datasets.BatchSpec(slots, 128, 128 * CLIPS[name]))
+    batch = collate(clips, Layout(slots, 128), CLIPS[name])
     assert batch["signals"].shape == (4, bas + ecg, 128 * CLIPS[name])
     assert batch["labels"].shape == (4, len(built.metadata["classes"]))
     assert batch["mask"].shape == (4, bas + ecg, CLIPS[name])
