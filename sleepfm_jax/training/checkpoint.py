@@ -100,15 +100,15 @@ class Checkpoints:
             partial_restore=True,
         )
         try:
-            return self._manager.restore(step, args=ocp.args.Composite(state=args)).state
+            # Not by the manager: it keeps to the first way in which a state was read.
+            return ocp.PyTreeCheckpointHandler().restore(self._state_folder(step), args=args)
         except (ValueError, KeyError, TypeError) as error:
             raise self._misfit(step, error) from error
 
     def shapes(self, step: int) -> dict[str, Any]:
         """What the state of a step holds: nested dictionaries with `shape` and `dtype` leaves; a
         list's places are keys "0", "1", …"""
-        state = epath.Path(self.folder) / str(step) / "state"
-        return ocp.PyTreeCheckpointHandler().metadata(state).tree
+        return ocp.PyTreeCheckpointHandler().metadata(self._state_folder(step)).tree
 
     def about(self, step: int) -> dict[str, Any]:
         """What was said about a checkpoint, without its arrays.
@@ -136,6 +136,9 @@ class Checkpoints:
         if not self._read_only:
             self._manager.wait_until_finished()
         self._manager.close()
+
+    def _state_folder(self, step: int) -> epath.Path:
+        return epath.Path(self.folder) / str(step) / "state"
 
     def _misfit(self, step: int, error: Exception) -> CheckpointError:
         return CheckpointError(

@@ -105,7 +105,7 @@ def test_a_checkpoint_of_another_model_does_not_fit(run, monkeypatch):
     monkeypatch.setattr(checkpoint.ocp.CheckpointManager, "restore", refuse)
     with pytest.raises(CheckpointError, match=told):
         checkpoints.restore(4, shapes(make_state()))
-    monkeypatch.setattr(checkpoint.ocp.Checkpointer, "restore", refuse)
+    monkeypatch.setattr(checkpoint.ocp.PyTreeCheckpointHandler, "restore", refuse)
     with pytest.raises(CheckpointError, match=told):
         checkpoints.restore_parts(4, shapes({"params": make_state().params}))
     checkpoints.close()
