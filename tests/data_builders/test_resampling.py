@@ -1,4 +1,4 @@
-"""--resampling: from the builder's argument to the samples, the metadata and the check of what is used together."""
+"""--resampling: from the builder's argument to samples, metadata and what is used together."""
 
 from __future__ import annotations
 
