@@ -1,17 +1,15 @@
-"""--resampling: from the builder's argument to the samples, the metadata and the probe's check."""
+"""--resampling: from the builder's argument to samples, metadata and what is used together."""
 
 from __future__ import annotations
-
-import types
 
 import numpy as np
 import pytest
 
 from data_builders.edf_folder.edf_folder_dataset_builder import Builder
 from launch import build as launch_build
-from sleepfm_jax import probe
 from sleepfm_jax.data import clips, datasets
-from sleepfm_jax.errors import BuildError
+from sleepfm_jax.errors import BuildError, DatasetError
+from sleepfm_jax.pretrained import Pretrained
 from sleepfm_jax.signals import dsp
 
 SETTINGS = {"sfreq": 64, "clip_seconds": 30}
@@ -52,10 +50,12 @@ def test_an_encoder_refuses_records_made_the_other_way(source, tmp_path):
     plain = build(source, tmp_path / "plain")
     published = build(source, tmp_path / "published", resampling="reference")
     for trained, given in ((plain, published), (published, plain)):
-        encoder = types.SimpleNamespace(preprocessing=trained.metadata)
-        probe.check_preprocessing(encoder, trained)
-        with pytest.raises(datasets.DatasetError, match=r"preprocessing is .*: build the dataset"):
-            probe.check_preprocessing(encoder, given)
+        encoder = Pretrained(None, None, None, {}, trained.metadata)
+        encoder.check_made_alike(trained.metadata, "itself")
+        with pytest.raises(DatasetError, match=r"preprocessing is .*, but the checkpoint has"):
+            encoder.check_made_alike(given.metadata, "the other")
+        with pytest.raises(DatasetError, match=r"preprocessing is .*: build them alike"):
+            datasets.Records([*trained.folders, *given.folders], "train")
 
 
 def test_one_place_holds_one_kind(source, tmp_path):
