@@ -16,6 +16,7 @@ from sleepfm_jax.errors import BuildError, RecordingError
 from sleepfm_jax.recordings.files import read_text
 from sleepfm_jax.recordings.labels.windows import middle
 from sleepfm_jax.recordings.read import Recording, read_recording
+from sleepfm_jax.recordings.recording import Window
 
 LABELS = ("1dAVb", "RBBB", "LBBB", "SB", "AF", "ST")
 """CODE-15's: first-degree AV block, bundle branch blocks (complete ones), sinus bradycardia,
@@ -45,6 +46,16 @@ SNOMED = {
 """SNOMED CT codes of the CinC Challenges 2020 and 2021. Incomplete blocks are not counted, as the
 class counts of the paper show."""
 
+ABBREVIATIONS = {
+    "AF": "AF",
+    "I-AVB": "1dAVb",
+    "LBBB": "LBBB",
+    "RBBB": "RBBB",
+    **dict.fromkeys(("Normal", "PAC", "PVC", "STD", "STE")),
+}
+"""CPSC 2018's own names of its nine classes, as the first release of the Challenge 2020 has them:
+the label of each, None for those that are none of ours."""
+
 _DX = re.compile(r"#\s*Dx\s*:(.*)", re.IGNORECASE)
 
 
@@ -62,9 +73,9 @@ def check_leads(recording: Recording) -> Recording:
     return recording
 
 
-def keep_middle(recording: Recording, labels: tuple[float, ...] | None = None) -> Recording:
+def keep_middle(recording: Recording) -> Recording:
     """Gives an exam one clip, of its middle; its leads must be voltages (see `check_leads`)."""
-    recording.windows = functools.partial(middle, check_leads(recording), labels=labels)
+    recording.windows = functools.partial(middle, check_leads(recording))
     return recording
 
 
@@ -72,32 +83,49 @@ def keep_middle(recording: Recording, labels: tuple[float, ...] | None = None) -
 
 
 def diagnoses(header: Path) -> tuple[str, ...]:
-    """The SNOMED codes of a header's `#Dx:` line, in its order.
+    """The codes of a header's `#Dx:` line (SNOMED's, or `ABBREVIATIONS`), in its order.
 
     Raises:
-        RecordingError: the header has none, or more than one.
+        RecordingError: the header has none, more than one line of them, or another word there.
     """
     lines = read_text(header, "WFDB header").splitlines()
     found = [match[1] for line in lines if (match := _DX.match(line.strip()))]
     if len(found) != 1:
         raise RecordingError(header, f"has {len(found)} lines '#Dx:': its diagnosis is not known")
     codes = tuple(code.strip() for code in found[0].split(",") if code.strip())
-    if not codes or not all(re.fullmatch(r"\d{6,18}", code) for code in codes):
-        raise RecordingError(header, f"#Dx:{found[0][:80]!r} is no list of SNOMED codes")
+    known = [code in ABBREVIATIONS or re.fullmatch(r"\d{6,18}", code) for code in codes]
+    if not codes or not all(known):
+        raise RecordingError(
+            header,
+            f"#Dx:{found[0][:80]!r} is no list of SNOMED codes or of CPSC's abbreviations "
+            f"({', '.join(ABBREVIATIONS)})",
+        )
     return codes
 
 
 def read_exam(root: Path, source: Source, classes: Sequence[str]) -> Recording:
     """Reads one CinC exam at its native rate: the middle of it is a clip with its diagnoses.
 
+    The diagnoses are looked up when that clip is asked for: plain clips need none.
+
     Raises:
-        RecordingError: the exam cannot be read, or its header names no diagnosis.
+        RecordingError: the exam cannot be read; its windows raise it too, where the header names
+            no diagnosis.
     """
-    recording = read_recording(
-        root / source.path, subject=source.subject, recording=source.recording
+    recording = check_leads(
+        read_recording(root / source.path, subject=source.subject, recording=source.recording)
     )
-    named = {SNOMED.get(code) for code in diagnoses(root / source.path)}
-    return keep_middle(recording, tuple(float(name in named) for name in classes))
+    recording.windows = functools.partial(_diagnosed, recording, root / source.path, classes)
+    return recording
+
+
+def _diagnosed(
+    recording: Recording, header: Path, classes: Sequence[str], clip_seconds: float
+) -> list[Window]:
+    """The middle of an exam, with the labels that its header's diagnoses give it."""
+    named = {SNOMED.get(code) or ABBREVIATIONS.get(code) for code in diagnoses(header)}
+    labels = tuple(float(name in named) for name in classes)
+    return middle(recording, clip_seconds, labels=labels)
 
 
 class CincBuilder(RecordsBuilder, skip_registration=True):

@@ -23,6 +23,7 @@ import numpy as np
 from sleepfm_jax.errors import RecordingError
 from sleepfm_jax.recordings.files import MAX_DAYS, read_head, size_of
 from sleepfm_jax.recordings.formats.wfdb_annotations import events_of, read_wfdb_annotations
+from sleepfm_jax.recordings.formats.wfdb_record_line import standard_record_line
 from sleepfm_jax.recordings.recording import (
     Channel,
     Recording,
@@ -169,12 +170,22 @@ def _read_header(path: Path) -> Any:
 
 @contextmanager
 def _library() -> Iterator[Any]:
-    """The wfdb module, without its warnings: 4.3 uses what pandas 3 deprecates."""
+    """The wfdb module, without its warnings: 4.3 uses what pandas 3 deprecates.
+
+    It reads headers from their files and from nowhere else, each time anew, so that what archives
+    write otherwise (`wfdb_record_line`) has to be put right inside of it.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import wfdb  # most of a second to import, and only for WFDB records
+        from wfdb.io import _header
 
-        yield wfdb
+        parse = _header._parse_record_line
+        _header._parse_record_line = lambda line: parse(standard_record_line(line))
+        try:
+            yield wfdb
+        finally:
+            _header._parse_record_line = parse
 
 
 def _start(header: Any, notes: list[str]) -> datetime | None:

@@ -17,6 +17,7 @@ from data_builders.families import twelve_lead
 from sleepfm_jax.data.clip_examples import collate
 from sleepfm_jax.errors import BuildError, RecordingError
 from sleepfm_jax.metrics.plain_features import heart_rate_statistics
+from sleepfm_jax.recordings.read import read_recording
 from sleepfm_jax.signals.layout import Layout
 from sleepfm_jax.simulation.archives.wake import FAULTS, write_archive
 from tests.helpers.archives import (
@@ -133,9 +134,111 @@ def test_the_codes_of_a_header(tmp_path):
 
     assert codes("# Age: 3\n# Dx: 164889003,59118001") == ("164889003", "59118001")
     assert codes("#Dx: 426783006") == ("426783006",)
-    for text in ("# Age: 3", "#Dx: 1\n#Dx: 2", "#Dx: ", "#Dx: AF"):
+    assert codes("#Dx: RBBB") == ("RBBB",)
+    assert codes("#Dx: I-AVB,PVC") == ("I-AVB", "PVC")
+    for text in ("# Age: 3", "#Dx: 1\n#Dx: 2", "#Dx: ", "#Dx: XYZ", "#Dx: AF;RBBB"):
         with pytest.raises(RecordingError, match="#Dx:"):
             codes(text)
+
+
+def as_first_released(tree):
+    """Headers as the Challenge 2020 first had them: abbreviations, the date before the time."""
+    wrote = {}
+    abbreviated = {
+        "270492004": "I-AVB",
+        "59118001": "RBBB",
+        "713427006": "RBBB",
+        "164909002": "LBBB",
+        "733534002": "LBBB",
+        "164889003": "AF",
+    }
+    for header in sorted(tree.rglob("*.hea")):
+        lines = header.read_text().splitlines()
+        at = next(i for i, line in enumerate(lines) if line.replace(" ", "").startswith("#Dx:"))
+        codes = lines[at].split(":")[1].strip().split(",")
+        names = [abbreviated.get(code, "PVC") for code in codes]
+        lines[at] = f"#Dx: {','.join(names)}"
+        lines[0] = " ".join(lines[0].split()[:4]) + " 05-Feb-2020 11:39:16"
+        lines[0] = lines[0].replace(header.stem, f"{header.stem}.mat", 1)
+        header.write_text("\n".join(lines) + "\n")
+        wrote[header.stem] = names
+    return wrote
+
+
+def test_the_first_release_of_the_challenge(tmp_path):
+    write_archive("cpsc2018", tmp_path / "out", subjects=21, seed=3)
+    tree = tmp_path / "out" / "cpsc2018"
+    before = build("cpsc2018", tree, tmp_path / "before")
+    wrote = as_first_released(tree)
+    after = build("cpsc2018", tree, tmp_path / "after")
+    told = {"I-AVB": "1dAVb"}
+    counts = Counter(told.get(name, name) for names in wrote.values() for name in set(names))
+    counts = {name: n for name, n in counts.items() if name != "PVC"}
+    assert after[0]["totals"]["labels"] == before[0]["totals"]["labels"] == counts
+    assert len(after[2]) == len(before[2]) == len(wrote)
+    for name, (record,) in after[2].items():
+        assert record.signals.tobytes() == before[2][name][0].signals.tobytes()
+
+
+def test_plain_clips_need_no_diagnosis(tmp_path):
+    write_archive("g12ec", tmp_path / "out", subjects=4)
+    tree = tmp_path / "out" / "g12ec"
+    headers = sorted(tree.rglob("*.hea"))
+    for header, dx in zip(headers, ("#Dx: something", "", "#Dx: 1\n#Dx: 2")):
+        lines = [x for x in header.read_text().splitlines() if "Dx" not in x]
+        header.write_text("\n".join([*lines, dx]) + "\n")
+    report = build("g12ec", tree, tmp_path / "labelled")[0]
+    reasons = {r["path"]: r["reason"] for r in report["recordings"] if r["reason"]}
+    assert len(reasons) == 3
+    assert all("Dx" in reason for reason in reasons.values())
+    report, metadata, found, _ = build("g12ec", tree, tmp_path / "plain", label_kind="none")
+    assert report["totals"]["built"] == len(found) == len(headers) == 4
+    assert (metadata["label_kind"], metadata["classes"]) == ("none", [])
+
+
+def parsed(header):
+    """(leads float [C, T] in uV, words after #Dx:) of a header and its .mat.
+
+    MATLAB 4 by hand: 20 bytes, the name `val`, int16 column by column.
+    """
+    lines = header.read_text().splitlines()
+    count, samples = int(lines[0].split()[1]), int(lines[0].split()[3])
+    gains = [float(line.split()[2].split("/")[0].split("(")[0]) for line in lines[1 : count + 1]]
+    values = np.frombuffer(header.with_suffix(".mat").read_bytes()[24:], "<i2")
+    leads = values.reshape(samples, count).T / np.array(gains)[:, None] * 1000
+    dx = next(line.split(":")[1] for line in lines if line.replace(" ", "").startswith("#Dx:"))
+    return leads, [word.strip() for word in dx.split(",")]
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(("name", "count"), [("cpsc2018", 14), ("g12ec", 12)])
+def test_real_exams_of_the_challenge(shared, tmp_path, name, count):
+    source = shared / "data" / "archives" / name
+    report, metadata, found, _ = build(name, source, tmp_path / "labelled")
+    assert report["totals"]["built"] == report["totals"]["recordings"] == len(found) == count
+    classes = {
+        **{"270492004": "1dAVb", "I-AVB": "1dAVb", "AF": "AF", "164889003": "AF"},
+        **dict.fromkeys(("RBBB", "59118001", "713427006"), "RBBB"),
+        **dict.fromkeys(("LBBB", "164909002", "733534002"), "LBBB"),
+        **{"426177001": "SB", "427084000": "ST"},
+    }
+    counts = Counter()
+    for header in source.rglob("*.hea"):
+        leads, words = parsed(header)
+        (record,) = found[header.stem]
+        named = {classes.get(word) for word in words} & set(metadata["classes"])
+        assert set(np.array(metadata["classes"])[record.labels == 1]) == named
+        counts.update(named)
+        read = read_recording(header, subject="s")
+        got = np.array([c.samples for c in read.channels])
+        np.testing.assert_allclose(got, leads, rtol=1e-6, atol=1e-3)
+        line = header.read_text().splitlines()[0].split()
+        moment = " ".join(line[4:])
+        assert (f"{read.start:%d-%b-%Y %H:%M:%S}" if read.start else "") == moment
+        assert not any("time" in note for note in read.notes)
+    assert report["totals"]["labels"] == counts
+    plain = build(name, source, tmp_path / "plain", label_kind="none")[0]
+    assert plain["totals"]["built"] == count
 
 
 def test_a_folder_of_all_sources_gives_each_builder_its_own(tmp_path):
