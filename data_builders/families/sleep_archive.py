@@ -31,15 +31,22 @@ ONLY_SLEEP = (
 _TWO_HOURS = 240  # sleep_epochs
 
 
-def read(root: Path, source: Source) -> Recording:
+def read(root: Path, source: Source, *, meant: Mapping[str, str] | None = None) -> Recording:
     """Reads one recording at its native rates with the stages of its annotation file.
+
+    Args:
+        meant: as in `name_channels`, for labels that are not known at all: these signals are then
+            read, and looked at for faults, as what they are.
 
     Raises:
         RecordingError: the recording or its annotation file cannot be read; a night is not built
             with stages that may be wrong.
     """
     recording = read_recording(
-        root / source.path, subject=source.subject, recording=source.recording
+        root / source.path,
+        subject=source.subject,
+        recording=source.recording,
+        modalities=_modalities(meant or {}),
     )
     if source.hypnogram is not None:
         score(recording, root / source.hypnogram)
@@ -54,17 +61,33 @@ def name_channels(recording: Recording, meant: Mapping[str, str]) -> Recording:
     """Names channels whose labels say less than the archive's documentation does.
 
     Args:
-        meant: label in lower case → what it means, as a label that says so (`c4-a1`).
+        meant: label in lower case → what it means, as a label that says so (`c4-a1`). An
+            underscore is a blank.
     """
+    spoken = {_spoken(label): meaning for label, meaning in meant.items()}
     names = {channel.name for channel in recording.channels}
     for channel in recording.channels:
-        meaning = meant.get(channel.label.strip().lower())
+        meaning = spoken.get(_spoken(channel.label))
         if meaning is None or (identity := identify(meaning)).name in names:
             continue
         names.add(identity.name)
         channel.name, channel.modality = identity.name, identity.modality
         channel.notes.append(f"{meaning}, says the archive's documentation")
     return recording
+
+
+def _spoken(label: str) -> str:
+    """A label in lower case, with single blanks for underscores and runs of blanks."""
+    return " ".join(label.lower().replace("_", " ").split())
+
+
+def _modalities(meant: Mapping[str, str]) -> dict[str, str] | None:
+    """{label: modality} of the labels meant, with a blank and with an underscore."""
+    return {
+        label.replace(" ", mark): identify(meaning).modality
+        for label, meaning in meant.items()
+        for mark in " _"
+    } or None
 
 
 def is_only_sleep(stages: np.ndarray) -> bool:

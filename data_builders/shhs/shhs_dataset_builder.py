@@ -14,7 +14,10 @@ from data_builders.families.nsrr import NsrrBuilder
 from data_builders.families.sleep_archive import name_channels
 from sleepfm_jax.recordings.read import Recording
 
-MEANT = {"eeg": "C4-A1", **dict.fromkeys(("eeg(sec)", "eeg sec", "eeg2", "eeg 2"), "C3-A2")}
+MEANT = {
+    **dict.fromkeys(("eeg", "eeg1", "eeg 1"), "C4-A1"),
+    **dict.fromkeys(("eeg(sec)", "eeg (sec)", "eeg sec", "eeg2", "eeg 2"), "C3-A2"),
+}
 
 
 def read(root: Path, source: Source) -> Recording:

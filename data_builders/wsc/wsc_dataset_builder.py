@@ -11,22 +11,32 @@ import tensorflow_datasets as tfds
 
 from data_builders.engine.work_unit import Source
 from data_builders.families import sleep_archive
-from data_builders.families.sleep_archive import ByName, SleepArchiveBuilder
+from data_builders.families.sleep_archive import ByName, SleepArchiveBuilder, name_channels
 from sleepfm_jax.errors import RecordingError
 from sleepfm_jax.recordings.read import Recording
 from sleepfm_jax.recordings.scorings.hypnogram import read_stages
 
+# Labels of the Gamma system that name no electrode, and two of the Twin system: what the NSRR's own
+# lists of other names say of them. The one night with LLEG1-EKG2 has no other ECG.
+MEANT = {
+    **dict.fromkeys(("central", "l cent"), "C3-M2"),
+    "r cent": "C4-M1",
+    "frontal": "F3-M2",
+    **dict.fromkeys(("occ", "l occ"), "O1-M2"),
+    "x7-x6": "Chin",
+    "lleg1-ekg2": "ECG",
+}
 # Of the Gamma system and of the Twin system; a night was scored on one of them.
 _KINDS = (".stg.txt", ".allscore.txt")
 
 
 def read(root: Path, source: Source) -> Recording:
-    """As `sleep_archive.read`; where both systems scored a night, their stages must agree.
+    """As `sleep_archive.read`, with the names of `MEANT`; two systems' stages must agree.
 
     Raises:
         RecordingError: also, they do not.
     """
-    recording = sleep_archive.read(root, source)
+    recording = name_channels(sleep_archive.read(root, source, meant=MEANT), MEANT)
     for name in source.files:
         if name.lower().endswith(_KINDS):
             other = read_stages(

@@ -166,17 +166,23 @@ def read_channels(
 
 
 def _biosemi_caps(traces: Sequence[Trace], told: Mapping[str, str], notes: list[str]) -> set[str]:
-    """Labels of BioSemi's own numbering (A1 to H32), where C3 is not the 10-20 site."""
+    """Labels of BioSemi's own numbering (A1 to H32), where C3 is not the 10-20 site.
+
+    A cap has its bank A whole, so A1 and A2 are no mastoids beside an A3, which nothing else has.
+    Letters from B on are banks only where B begins one: a cap of 16 has none, and C3 is C3.
+    """
     labels = {trace.label for trace in traces}
-    if not {"A3", "A4", "B1", "B2"} <= labels:
+    banks = "A-H" if {"A3", "A4", "B1", "B2"} <= labels else "A"
+    caps = {label for label in labels if re.fullmatch(rf"[{banks}]\d{{1,2}}", label)}
+    if not any(int(label[1:]) > 2 for label in caps if label.startswith("A")):
         return set()
-    caps = {label for label in labels if re.fullmatch(r"[A-H]\d{1,2}", label)}
     use = (
         "used without positions"
         if any(label.casefold() in told for label in caps)
         else "rename to 10-05 to use them"
     )
-    notes.append(f"{len(caps)} labels are BioSemi cap numbers (A1, B1, ...): {use}")
+    examples = "A1, B1" if banks == "A-H" else "A1, A2"
+    notes.append(f"{len(caps)} labels are BioSemi cap numbers ({examples}, ...): {use}")
     return caps
 
 

@@ -123,7 +123,7 @@ ECG_OTHER_LEADS: dict[str, str] = {
 _BELT_BEFORE = r"(?:p|rip|resp|effort|belt)?"
 _BELT_AFTER = r"(?:res|resp|rip|effort|eff|belt|dc|movement|respiration)?"
 _ABD = r"(?:abd|abdo|abdom|abdomen|abdominal|abdomin|abdm|vab)"
-_THX = r"(?:tho|thx|thor|thora|thoraco|thorax|thoracic|thoracal|chest|vth)"
+_THX = r"(?:tho|thx|thor|thora|thoraco|thorax|thoracic|thoracal|chest|ribcage|vth)"
 _MAKER = r"(?:masimo|masino|nonin|ninon|noin|nellcor|external|sentec|cu)"
 RESP_PATTERNS: tuple[tuple[str, str], ...] = (
     (rf"{_BELT_BEFORE}{_ABD}{_BELT_AFTER}\d?", "ABD"),

@@ -104,6 +104,7 @@ EXPECTED = {
         "THOR RES": "THX",
         "THOR EFFORT": "THX",
         "Chest": "THX",
+        "RIB_CAGE": "THX",
         "VTH": "THX",
         "Abdomen CaL": "ABD CALIBRATED",
         "Inductance Thora": "THX INDUCTANCE",

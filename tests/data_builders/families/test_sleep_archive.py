@@ -19,6 +19,7 @@ import edfio
 import numpy as np
 import pytest
 
+from data_builders.engine.work_unit import Source
 from data_builders.families import sleep_archive
 from sleepfm_jax.data import datasets
 from sleepfm_jax.data.clip_examples import collate
@@ -192,6 +193,42 @@ def test_what_labels_do_not_say_the_documentation_does(name, meant, archives):
         found = dict(zip(clips[0].channel_names, clips[0].modalities))
         assert meant.items() <= found.items()
         assert np.isfinite(electrode_positions(list(meant))).all()
+
+
+@pytest.mark.parametrize(
+    ("archive", "label", "name", "modality"),
+    [
+        *(("wsc", label, "C3-M2", "bas") for label in ("CENTRAL", "L_CENT", "L CENT", "l_cent ")),
+        ("wsc", "R_CENT", "C4-M1", "bas"),
+        ("wsc", "FRONTAL", "F3-M2", "bas"),
+        *(("wsc", label, "O1-M2", "bas") for label in ("OCC", "L_OCC", "L OCC")),
+        *(("wsc", label, "THX", "resp") for label in ("RIB_CAGE", "Rib Cage", "RIBCAGE")),
+        ("wsc", "X7-X6", "CHIN", "emg"),
+        ("wsc", "LLEG1-EKG2", "ECG", "ecg"),
+        *(("shhs", label, "C4-M1", "bas") for label in ("EEG", "EEG1", "EEG 1", "EEG_1")),
+        *(
+            ("shhs", label, "C3-M2", "bas")
+            for label in ("EEG(sec)", "EEG (sec)", "EEG_(SEC)", "EEG sec", "EEG_sec", "EEG2")
+        ),
+    ],
+)
+def test_other_names_of_the_nsrr(tmp_path, write_edf, archive, label, name, modality):
+    path = {"wsc": "wsc-visit1-10119-nsrr.edf", "shhs": "shhs1-200001.edf"}[archive]
+    samples = write_edf(tmp_path / path, labels={label: "uV", "SaO2": "%"})
+    read = builder_of(archive).read(tmp_path, Source(path, "1", "r", "train"))
+    channel = read.channels[0]
+    assert (channel.label, channel.name, channel.modality) == (label.strip(), name, modality)
+    assert np.isfinite(electrode_positions([channel.name])).all() == (modality == "bas")
+    np.testing.assert_allclose(channel.samples, samples[label], atol=0.01)
+
+
+def test_a_channel_of_another_name_is_looked_at_for_faults(tmp_path, write_edf):
+    """As EEG, which no label of the file says that it is."""
+    path = "wsc-visit1-10119-nsrr.edf"
+    labels = [("L_CENT", ""), ("SAO2", "%")]
+    write_edf(tmp_path / path, labels=labels)
+    read = builder_of("wsc").read(tmp_path, Source(path, "1", "r", "train"))
+    assert "no unit in the file: not scaled" in read.channels[0].notes
 
 
 def test_a_thermistor_called_aux():

@@ -264,6 +264,23 @@ def test_biosemi_cap_numbers_are_not_electrodes(tmp_path: Path):
     assert any("12 labels are BioSemi cap numbers" in note for note in recording.notes)
 
 
+def test_a_biosemi_cap_of_16_has_no_mastoids(tmp_path: Path):
+    labels = [f"A{i}" for i in range(1, 17)] + ["C3", "F4", "ECG"]
+    path = write(tmp_path / "a.edf", [trace(x, 10) for x in labels])
+    recording = read_edf(path, subject="s")
+    names = {c.name: c.modality for c in recording.channels if c.modality != "other"}
+    assert names == {"C3": "bas", "F4": "bas", "ECG": "ecg"}
+    assert any("16 labels are BioSemi cap numbers (A1, A2" in note for note in recording.notes)
+    told = dict.fromkeys(labels[:16], "bas")  # as a channels.tsv does
+    recording = read_edf(path, subject="s", modalities=told)
+    assert [c.name for c in recording.channels[:16]] == [f"BioSemi A{i}" for i in range(1, 17)]
+    assert {c.modality for c in recording.channels[:16]} == {"bas"}
+    # the ears of a clinical montage, of which no third exists
+    path = write(tmp_path / "b.edf", [trace(x, 10) for x in ("C3", "A1", "A2", "B1", "F4")])
+    names = {c.label: c.name for c in read_edf(path, subject="s").channels}
+    assert (names["A1"], names["A2"]) == ("M1", "M2")
+
+
 # --- time -----------------------------------------------------------------------------------------
 
 
