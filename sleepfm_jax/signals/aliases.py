@@ -151,7 +151,7 @@ RESP_PATTERNS: tuple[tuple[str, str], ...] = (
     ),
     (
         r"(?:nasal|oral|nasaloral|oronasal|trach|flow)?"
-        r"(?:therm|thermal|thermist|thermistor|thermocouple)(?:flow)?\d?",
+        r"(?:ther|therm|thermal|thermist|thermistor|thermocouple)(?:flow)?\d?",
         "THERMISTOR",
     ),
     (
@@ -236,6 +236,26 @@ EMG_EXACT: dict[str, str] = {
 # Nox A1: 1, 2 and F are the chin electrodes; their derivations are the chin EMG, each alone is
 # unreferenced.
 NOX_CHIN: frozenset[str] = frozenset({"1-2", "1-F", "2-F"})
+
+# --- devices and sensors --------------------------------------------------------------------------
+
+# What stands before a label where two devices recorded one night (Bitbrain's ds005555): the
+# polysomnograph and the headband, whose own channels are numbers.
+DEVICE_PREFIX = re.compile(r"(?:psg|hb)[_ ]+(?=[a-z])(.+)", re.IGNORECASE)
+# Short words that only such a prefix makes clear.
+DEVICE_WORDS: dict[str, str] = {"can": "cannula"}
+# Words that name a sensor wherever they stand in a label, with its modality. For labels that are
+# known by no other rule, so no word that may be a part of something else (`air`, `nasal`, `lat`).
+SENSOR_WORDS: dict[str, str] = {
+    **dict.fromkeys(("eeg", "eog", "heog", "veog"), "bas"),
+    **dict.fromkeys(("ecg", "ekg"), "ecg"),
+    **dict.fromkeys(("emg", "chin", "submental", "tibialis", "masseter", "leg", "legs"), "emg"),
+    **dict.fromkeys(("thor", "thorax", "thoracic", "abd", "abdo", "abdomen", "abdominal"), "resp"),
+    **dict.fromkeys(("resp", "respiration", "effort", "belt", "rip", "flow", "airflow"), "resp"),
+    **dict.fromkeys(("ther", "therm", "thermistor", "thermocouple", "cannula"), "resp"),
+    **dict.fromkeys(("snore", "snoring", "spo2", "sao2", "co2", "etco2", "pleth", "ppg"), "resp"),
+    "pulse": "resp",
+}
 
 # --- kept, not used -------------------------------------------------------------------------------
 

@@ -92,7 +92,35 @@ def identify(label: str) -> ChannelIdentity:
         for shorter in (re.sub(r"[-_ ]\d$", "", text), re.sub(r"\s*\([^)]*\)?$", "", text)):
             if shorter and shorter != text and (found := _known(shorter)) is not None:
                 break
+    if found is None and (device := aliases.DEVICE_PREFIX.fullmatch(text)):
+        inner = identify(aliases.DEVICE_WORDS.get(device[1].lower(), device[1]))
+        found = inner if inner.modality != OTHER else None
     return found or other
+
+
+def sensor_word(label: str) -> str | None:
+    """The modality that a word in a label names (`EMG` in `box2_EMG_raw`), `other` for a word of
+    no modality (`position`); None where no word does, or two that disagree.
+
+    Less than `identify` asks for: of use only against another source, such as a table's type.
+    """
+    text = _lower(clean_label(label)).replace("_", " ")
+    if len(text) <= _MAX_LABEL and aliases.OTHER_WORDS.search(text):
+        return OTHER
+    words = [(word, word.rstrip("0123456789")) for word in re.findall(r"[a-z]+\d*", text)]
+    named = {
+        aliases.SENSOR_WORDS[form]
+        for forms in words
+        for form in forms
+        if form in aliases.SENSOR_WORDS
+    }
+    return named.pop() if len(named) == 1 else None
+
+
+def is_eye(name: str) -> bool:
+    """Is a canonical name that of an EOG: an eye, or a derivation of one?"""
+    eyes = aliases.EYES.values()
+    return name.startswith("EOG") or any(end in eyes for end in name.split("-"))
 
 
 def _known(text: str) -> ChannelIdentity | None:

@@ -9,6 +9,7 @@ from sleepfm_jax.signals import (
     OTHER,
     identify,
 )
+from sleepfm_jax.signals.labels import is_eye, sensor_word
 
 # label in the file -> canonical name, by modality
 EXPECTED = {
@@ -67,6 +68,12 @@ EXPECTED = {
         "EEG1": "EEG1",
         "EEG(sec)": "EEG2",
         "EEG 2": "EEG2",
+        # two devices of one night
+        "PSG_F3": "F3",
+        "PSG_EOG": "EOG",
+        "PSG_EOGL": "E1",
+        "psg c3-m2": "C3-M2",
+        "HB_AF7": "AF7",
     },
     "ecg": {
         "ECG": "ECG",
@@ -119,6 +126,13 @@ EXPECTED = {
         "Pres": "NASAL PRESSURE",
         "Cannula Flow": "NASAL PRESSURE",
         "Therm": "THERMISTOR",
+        "THER": "THERMISTOR",
+        "PSG_THER": "THERMISTOR",
+        "PSG_THOR": "THX",
+        "PSG_ABD": "ABD",
+        "PSG_CAN": "NASAL PRESSURE",
+        "PSG_SPO2": "SpO2",
+        "HB_PULSE": "PULSE",
         "Nasal/Oral Therm": "THERMISTOR",
         "PHONO": "SNORE",
         "Snore": "SNORE",
@@ -146,6 +160,7 @@ EXPECTED = {
         "EMG1": "EMG1",
         "EMG submental": "CHIN",
         "Chin EMG": "CHIN",
+        "PSG_EMG": "EMG",
         "chin": "CHIN",
         "Chin1-Chin2": "CHIN1-CHIN2",
         "L Chin-R Chin": "CHIN L-CHIN R",
@@ -195,6 +210,7 @@ UNUSED = [
         ".",
     ),
     *("POL E", "POL $A1", "POL DC01", "SaO2 X9"),
+    *("HB_1", "HB_1-2", "HB_IMU_1", "PSG_BEAT", "PSG_POS", "PSG", "HB_", "CAN"),
     *("", "   ", "foo", "squarewave", "C3-foo", "foo-M2", "V,", "EKG1-CHIN", "CAP", "EEG V1"),
     "EEG " * 2000,
 ]
@@ -228,6 +244,30 @@ def test_canonical_names_are_stable():
         for label in labels:
             once = identify(label)
             assert identify(once.name) == once, label
+
+
+@pytest.mark.parametrize(
+    ("label", "modality"),
+    [
+        ("box2_EMG_raw", "emg"),
+        ("Box 7 thor.", "resp"),
+        ("dev-SpO2 b", "resp"),
+        ("x EKG1 y", "ecg"),
+        ("x_EOG_y", "bas"),
+        ("x_position_y", "other"),
+        ("HB_1", None),
+        ("EEG_EMG", None),
+        ("temgo", None),
+        ("", None),
+    ],
+)
+def test_a_word_of_a_label_may_name_its_sensor(label: str, modality: str | None):
+    assert sensor_word(label) == modality
+
+
+def test_names_of_eyes():
+    for name, expected in {"E1": 1, "E2-M1": 1, "EOG H": 1, "EOG LEFT": 1, "Fp1": 0, "": 0}.items():
+        assert is_eye(name) == bool(expected)
 
 
 @pytest.mark.real

@@ -15,6 +15,7 @@ from sleepfm_jax.errors import RecordingError
 from sleepfm_jax.recordings.files import read_text
 from sleepfm_jax.recordings.recording import FileChannel, Recording
 from sleepfm_jax.signals import OTHER, clean_label, identify
+from sleepfm_jax.signals.labels import is_eye, sensor_word
 
 # Types of channels.tsv, in lower case; every other one (MISC, TRIG, PPG, ...) says nothing that a
 # model could use.
@@ -113,6 +114,14 @@ class ChannelRow:
         """The modality of its type, `other` for types that have none."""
         return _MODALITIES.get(self.type.lower(), OTHER)
 
+    @property
+    def told(self) -> str:
+        """The modality for a label that is not known: of its type, unless that is EEG and a word
+        of the label names another sensor. Exporters call everything EEG that comes in by a cable.
+        """
+        word = sensor_word(self.name) if self.type.lower() == "eeg" else None
+        return self.modality if word is None else word
+
 
 class ChannelTable:
     """The rows of a `channels.tsv`, by label."""
@@ -128,8 +137,8 @@ class ChannelTable:
 
     @property
     def modalities(self) -> dict[str, str]:
-        """{name: modality} of the rows whose type has one: for `read_recording`."""
-        return {row.name: row.modality for row in self.rows if row.modality != OTHER}
+        """{name: modality} of the rows that have one: for `read_recording`."""
+        return {row.name: row.told for row in self.rows if row.told != OTHER}
 
 
 def read_channel_table(path: str | Path) -> ChannelTable:
@@ -161,6 +170,8 @@ def add_channel_table(recording: Recording, table: ChannelTable) -> None:
         ours = identify(channel.label).modality
         if row.modality not in (OTHER, channel.modality):
             channel.notes.append(f"channels.tsv says that its type is {row.type}: not followed")
+        elif row.type.lower() == "eeg" and is_eye(channel.name):
+            channel.notes.append("channels.tsv says that its type is EEG, its label that it is EOG")
         elif row.modality != OTHER and (ours == OTHER or channel.name.startswith("BioSemi ")):
             channel.notes.append(f"taken for {channel.modality}: type {row.type} in channels.tsv")
         if row.status.lower() == "bad":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import edfio
 import numpy as np
 import pytest
 
@@ -14,6 +15,7 @@ from sleepfm_jax.recordings.bids.tables import (
     read_channel_table,
     read_table,
 )
+from sleepfm_jax.recordings.read import read_recording
 from sleepfm_jax.recordings.recording import Channel, Recording
 
 
@@ -85,6 +87,77 @@ def test_channels(tmp_path: Path):
     assert [bool(np.isnan(c.samples).all()) for c in night.channels] == [0, 1, 1, 1, 0]
     assert all(c.samples.shape == (240,) for c in night.channels)
     assert night.notes[1:] == ["channels.tsv names 1 the file lacks: lost"]
+
+
+# What the README of ds005555 says of its groups of channels, not its channels.tsv.
+BITBRAIN = {
+    "bas": {"F3", "F4", "C3", "C4", "O1", "O2", "EOG", "EOGL", "EOGR"},
+    "emg": {"EMG"},
+    "resp": {"THOR", "ABD", "THER", "CAN", "PULSE", "SPO2"},
+}
+
+
+def bitbrain(label: str) -> str:
+    """The modality of a channel of ds005555; the headband's own two are EEG."""
+    device, _, sensor = label.partition("_")
+    if device == "HB" and sensor.isdigit():
+        return "bas"
+    return next((m for m, names in BITBRAIN.items() if sensor in names), "other")
+
+
+def check_bitbrain(folder: Path, path: Path) -> None:
+    """Reads a made recording of the channels of a table, each of which is typed EEG or OTHER."""
+    lines = path.read_text().splitlines()[1:]
+    rows = {line.split("\t")[0]: line.split("\t")[1] for line in lines}
+    rng = np.random.default_rng(0)
+    signals = [
+        edfio.EdfSignal(rng.normal(0, 20, 256), 64, label=x, physical_dimension="uV") for x in rows
+    ]
+    edfio.Edf(signals).write(folder / "a.edf")
+    table = read_channel_table(path)
+    night = read_recording(folder / "a.edf", subject="s", modalities=table.modalities)
+    add_channel_table(night, table)
+    assert {c.label: c.modality for c in night.channels} == {x: bitbrain(x) for x in rows}
+    for c in night.channels:
+        contradicted = rows[c.label] == "EEG" and (bitbrain(c.label) != "bas" or "EOG" in c.label)
+        assert any("says that its type is EEG" in n for n in c.notes) == contradicted, c.label
+    electrodes = [x.removeprefix("PSG_") for x in rows if x in ("PSG_F3", "PSG_O2")]
+    assert {c.name for c in night.channels} >= set(electrodes)
+
+
+def test_a_type_eeg_that_the_label_contradicts(tmp_path: Path):
+    labels = [f"PSG_{name}" for names in BITBRAIN.values() for name in sorted(names)]
+    labels += ["HB_1", "HB_2"]
+    rows = [f"{label}|EEG|uV" for label in labels] + ["HB_IMU_1|OTHER|g", "PSG_BEAT|OTHER|bpm"]
+    check_bitbrain(tmp_path, written(tmp_path / "channels.tsv", "name|type|units", *rows))
+
+
+@pytest.mark.real
+def test_real_types_that_the_labels_contradict(tmp_path: Path, shared: Path):
+    folder = shared / "data" / "archives" / "bids_boas"
+    tables = sorted(folder.rglob("*_channels.tsv"))
+    assert len(tables) == 10
+    for path in tables:
+        check_bitbrain(tmp_path, path)
+
+
+def test_a_word_in_a_label_that_is_not_known(tmp_path: Path):
+    table = read_channel_table(
+        written(
+            tmp_path / "channels.tsv",
+            *("name|type", "box2_EMG_raw|EEG", "x_position_y|EEG", "box 1|EEG", "q_EMG_w|EOG"),
+        )
+    )
+    assert table.modalities == {"box2_EMG_raw": "emg", "box 1": "bas", "q_EMG_w": "bas"}
+    night = recording(
+        channel("box2_EMG_raw", "emg"), channel("x_position_y", "other"), channel("box 1", "bas")
+    )
+    add_channel_table(night, table)
+    assert [c.notes for c in night.channels] == [
+        ["channels.tsv says that its type is EEG: not followed"],
+        ["channels.tsv says that its type is EEG: not followed"],
+        ["taken for bas: type EEG in channels.tsv"],
+    ]
 
 
 @pytest.mark.parametrize(
