@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import Any
@@ -21,6 +22,9 @@ from sleepfm_jax.recordings.bids.tables import Table, parse_table
 
 DESCRIPTION = "dataset_description.json"
 CHANNELS, EVENTS, EVENTS_JSON = "channels.tsv", "events.tsv", "events.json"
+# Of OpenNeuro's datasets: one a participant, under sourcedata/.
+SLEEP_STAGES = "sleep-stage.tsv"
+_SLEEP_STAGES = re.compile(r"sourcedata/(?:.*/)?(sub-[A-Za-z0-9]+)[-_]sleep-stage\.tsv")
 _PARTICIPANTS = "participants.tsv"
 # Folders of the root that hold no recordings of this dataset.
 _PASSED_OVER = ("derivatives", "sourcedata")
@@ -77,7 +81,10 @@ class Layout:
         self.recordings = sorted(f for f in found if top[f] not in (*_PASSED_OVER, *_NO_RECORDINGS))
         self.passed_over = sum(t in _PASSED_OVER for t in top.values())
         self._tables: dict[tuple[str, str], list[str]] = {}  # by (folder, kind of table)
+        self._scored: dict[str, list[str]] = {}  # by participant
         for file in sorted(visible):
+            if scored := _SLEEP_STAGES.fullmatch(file):
+                self._scored.setdefault(scored[1], []).append(file)
             folder, _, name = file.rpartition("/")
             for kind in (CHANNELS, EVENTS, EVENTS_JSON):
                 if name == kind or name.endswith(f"_{kind}"):
@@ -94,7 +101,8 @@ class Layout:
 
         By the inheritance principle: tables in the recording's folder or above it whose entities
         are among its own. Of `channels.tsv` and `events.tsv` the most specific one, of
-        `events.json` all, the most general first.
+        `events.json` all, the most general first. Then the participant's table of sleep stages
+        under sourcedata/, if there is one.
         """
         chosen: list[str] = []
         for kind in (CHANNELS, EVENTS, EVENTS_JSON):
@@ -106,7 +114,10 @@ class Layout:
                 if len(best) > 1:
                     return (), f"{best[0]} and {best[1]} speak of it alike: leave one"
                 chosen += best
-        return tuple(chosen), None
+        scored = self._scored.get(str(participant(path)), [])
+        if len(scored) > 1:
+            return (), f"{scored[0]} and {scored[1]} speak of it alike: leave one"
+        return (*chosen, *scored), None
 
     def _applicable(self, path: str, kind: str) -> list[tuple[tuple[int, int], str]]:
         """The tables of a kind that apply, with their rank, the most general first."""

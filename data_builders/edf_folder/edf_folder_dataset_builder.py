@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import re
 from collections import Counter
@@ -21,6 +22,7 @@ from data_builders.engine.splits import FRACTIONS, by_subject
 from data_builders.engine.work_unit import Source
 from sleepfm_jax.errors import BuildError
 from sleepfm_jax.recordings.bids.events import add_events
+from sleepfm_jax.recordings.bids.sleep_stages import add_sleep_stages
 from sleepfm_jax.recordings.bids.tables import add_channel_table, read_channel_table
 from sleepfm_jax.recordings.read import Recording, read_recording
 
@@ -28,6 +30,7 @@ SUFFIXES = (".edf", ".bdf", ".gdf", ".vhdr", ".set")
 # Files of a recording's own name that hold a part of it.
 _PARTS = {".vhdr": (".eeg", ".dat", ".vmrk"), ".set": (".fdt",)}
 _HYPNOGRAM = re.compile("hypnogram", re.IGNORECASE)
+_UCDDB = re.compile(r"ucddb\d+", re.IGNORECASE)  # a recording's name in that archive
 NO_CLASS = "none"  # in a table's label column: known to carry none of the classes
 
 
@@ -47,6 +50,9 @@ def read(root: Path, source: Source) -> Recording:
     )
     for table in channels:
         add_channel_table(recording, table)
+    if source.hypnogram is None:
+        for table in tables(bids.SLEEP_STAGES):
+            add_sleep_stages(recording, table)
     for events in tables(bids.EVENTS):
         sidecars = tables(bids.EVENTS_JSON)
         add_events(recording, events, sidecars, stages=source.hypnogram is None)
@@ -74,6 +80,11 @@ class Folder:
         hypnograms = [p for p in found if _HYPNOGRAM.search(Path(p).name)]
         return sorted(set(found) - set(hypnograms)), hypnograms
 
+    @functools.cached_property
+    def _per_folder(self) -> Counter[str]:
+        """How many recordings lie in each folder."""
+        return Counter(Path(path).parent.as_posix() for path in self.recordings()[0])
+
     def parts_of(self, path: str) -> tuple[str, ...]:
         """The files that hold the samples and markers of a recording, beside its main one."""
         stem, suffix = os.path.splitext(path)
@@ -87,6 +98,10 @@ class Folder:
         names = [f"{stem}-Hypnogram.edf"]
         names += [f"{stem}.hypnogram.{suffix}" for suffix in ("edf", "txt", "csv")]
         names += [f"Hypnogram_{stem}.txt"]
+        if _UCDDB.fullmatch(stem):
+            names.append(f"{stem}_stage.txt")
+        if self._per_folder[recording.parent.as_posix()] == 1:
+            names.append("Schlafprofil.txt")
         found = ((recording.parent / name).as_posix() for name in names)
         return next((name for name in found if self.has(name)), None)
 

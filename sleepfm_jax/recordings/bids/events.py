@@ -17,7 +17,7 @@ from sleepfm_jax.recordings.bids.tables import Table, read_table
 from sleepfm_jax.recordings.files import Annotation, read_text
 from sleepfm_jax.recordings.recording import Recording
 from sleepfm_jax.recordings.scorings.hypnogram import lay
-from sleepfm_jax.recordings.scorings.plain_text import stage_codes
+from sleepfm_jax.recordings.scorings.plain_text import number_notes, stage_codes
 from sleepfm_jax.recordings.scorings.scoring import Scoring, Span, seconds, until_next
 from sleepfm_jax.signals import SLEEP_EPOCH_SECONDS, UNSCORED, parse_stage
 
@@ -174,6 +174,9 @@ def _codes(
     if any(stage is not None for stage in told.values()):
         return {v: UNSCORED if stage is None else stage for v, stage in told.items()}
     if name in _BITBRAIN and set(whole.values()) <= set(_BITBRAIN_CODES):
+        notes.append(
+            f"{name} holds bare numbers, taken for Bitbrain's: 0 W, 1 N1, 2 N2, 3 N3, 4 REM"
+        )
         return {v: _BITBRAIN_CODES[number] for v, number in whole.items()}
     numeric = {v for v in values if _NUMBER.fullmatch(v)}
     if name in _NAMED:
@@ -185,6 +188,7 @@ def _codes(
                 f"column {name}: numbers with 4 but without 5: 4 may be REM or stage 4 (N3); say "
                 "which in an events.json, under Levels of this column",
             ) from error
+        notes += number_notes(values)
         return {v: codes[v.lower()] for v in values if v.lower() in codes}
     if name in _MAYBE and values and numeric == values:
         notes.append(

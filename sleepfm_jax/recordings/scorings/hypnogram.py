@@ -20,7 +20,16 @@ from sleepfm_jax.recordings.files import MAX_DAYS, Annotation, read_head, read_t
 from sleepfm_jax.recordings.formats.edf_bytes import open_edf
 from sleepfm_jax.recordings.formats.wfdb_annotations import wfdb_scoring
 from sleepfm_jax.recordings.recording import Recording
-from sleepfm_jax.recordings.scorings import noxturnal, plain_text, wsc, xml_files
+from sleepfm_jax.recordings.scorings import (
+    alice,
+    noxturnal,
+    openneuro,
+    plain_text,
+    somnomedics,
+    wsc,
+    xml_files,
+    yasa,
+)
 from sleepfm_jax.recordings.scorings.scoring import Scoring, Span
 from sleepfm_jax.recordings.scorings.xlsx import xlsx_scoring
 from sleepfm_jax.signals import SLEEP_EPOCH_SECONDS, STAGES, UNSCORED, parse_stage
@@ -43,15 +52,19 @@ def read_hypnogram(path: str | Path, *, start: datetime | None, duration: float)
     return read_stages(path, start=start, duration=duration).stages
 
 
-def read_stages(path: str | Path, *, start: datetime | None, duration: float) -> Hypnogram:
+def read_stages(
+    path: str | Path, *, start: datetime | None, duration: float, recording: str = ""
+) -> Hypnogram:
     """Stages and scored events of one file, on the time axis of a recording.
 
-    `start` and `duration` (s) are the recording's. The dialect is found by content: EDF+
-    annotations (Sleep-EDF, HMC, CAP), NSRR XML, Profusion XML, Philips RML, the WSC's `.stg.txt`
-    and `.allscore.txt`, Noxturnal event CSV, a table with a header, one stage a line or one
-    character a sleep_epoch, DREAMS `[Hypnogram]`, `.xlsx` (ISRUC), WFDB annotations (CinC 2018
-    `.arousal`). A file with a start time of its own is placed by it; a sleep_epoch that the file
-    does not reach is unscored.
+    `start` and `duration` (s) are the recording's; `recording` is what its file is called, for
+    tables of several recordings. The dialect is found by content: EDF+ annotations (Sleep-EDF,
+    HMC, CAP), NSRR XML, Profusion XML, Philips RML, the WSC's `.stg.txt` and `.allscore.txt`,
+    Noxturnal event CSV, SOMNOmedics' sleep profile, Alice's exports, YASA's CSV, OpenNeuro's
+    `sleep-stage.tsv`, a table with a header, one stage a line or one character a sleep_epoch,
+    DREAMS `[Hypnogram]`, `.xlsx` (ISRUC), WFDB annotations (CinC 2018 `.arousal`). UCDDB's
+    `ucddb002_stage.txt` alone is known by its name: its numbers mean other stages. A file with a
+    start time of its own is placed by it; a sleep_epoch that the file does not reach is unscored.
 
     Raises:
       RecordingError: not a hypnogram, an unknown stage (with its line), numbers or dates that
@@ -60,7 +73,7 @@ def read_stages(path: str | Path, *, start: datetime | None, duration: float) ->
     path = Path(path)
     if not (math.isfinite(duration) and 0 <= duration <= MAX_DAYS * 86_400):
         raise ValueError(f"duration must be 0 to {MAX_DAYS} days in seconds, not {duration}")
-    return lay(path, _scoring(path, start), start=start, duration=duration)
+    return lay(path, _scoring(path, start, recording), start=start, duration=duration)
 
 
 def score(recording: Recording, hypnogram: str | Path) -> Recording:
@@ -69,7 +82,12 @@ def score(recording: Recording, hypnogram: str | Path) -> Recording:
     Raises:
       RecordingError: see `read_stages`.
     """
-    scored = read_stages(hypnogram, start=recording.start, duration=recording.duration)
+    scored = read_stages(
+        hypnogram,
+        start=recording.start,
+        duration=recording.duration,
+        recording=Path(recording.path).stem,
+    )
     recording.stages = scored.stages
     recording.annotations = sorted(recording.annotations + scored.events, key=lambda a: a.onset)
     recording.notes += scored.notes
@@ -103,7 +121,7 @@ def lay(path: Path, scoring: Scoring, *, start: datetime | None, duration: float
     return Hypnogram(stages_from_spans(spans, duration), events, scoring.dialect, notes)
 
 
-def _scoring(path: Path, start: datetime | None) -> Scoring:
+def _scoring(path: Path, start: datetime | None, recording: str) -> Scoring:
     """The file's scoring, with one span at least."""
     head = read_head(path, 4096)
     if head[:8] in (b"\xffBIOSEMI", b"0       "):
@@ -123,22 +141,33 @@ def _scoring(path: Path, start: datetime | None) -> Scoring:
         if text.lstrip().startswith("<"):
             scoring = xml_files.xml_scoring(path, text)
         else:
-            lines = [
-                (number, line.strip())
-                for number, line in enumerate(text.splitlines(), 1)
-                if line.strip()
-            ]
-            if len(lines) > _MAX_LINES:
-                raise RecordingError(path, f"has {len(lines)} lines: too many for a hypnogram")
-            for dialect in (wsc, noxturnal):
-                if dialect.understands(lines):
-                    scoring = dialect.scoring(path, lines, start)
-                    break
-            else:
-                scoring = plain_text.scoring(path, lines)
+            scoring = _text_scoring(path, lines_of(path, text), start, recording)
     if not scoring.spans:
         raise RecordingError(path, "no sleep stage in it: an empty hypnogram")
     return scoring
+
+
+def lines_of(path: Path, text: str) -> list[tuple[int, str]]:
+    """(number in the file, stripped text) of the lines that are not blank.
+
+    Raises:
+      RecordingError: more than any night has.
+    """
+    lines = [(i, line.strip()) for i, line in enumerate(text.splitlines(), 1) if line.strip()]
+    if len(lines) > _MAX_LINES:
+        raise RecordingError(path, f"has {len(lines)} lines: too many for a hypnogram")
+    return lines
+
+
+def _text_scoring(
+    path: Path, lines: list[tuple[int, str]], start: datetime | None, recording: str
+) -> Scoring:
+    if openneuro.understands(lines):
+        return openneuro.scoring(path, lines, recording)
+    for dialect in (wsc, noxturnal, somnomedics, yasa, alice):
+        if dialect.understands(lines):
+            return dialect.scoring(path, lines, start)
+    return plain_text.scoring(path, lines)
 
 
 def _edf_scoring(path: Path) -> Scoring:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from sleepfm_jax.errors import RecordingError
@@ -21,6 +22,11 @@ from sleepfm_jax.signals import SLEEP_EPOCH_SECONDS, UNSCORED, parse_stage
 # DREAMS writes a number every 5 s; negative: movement or unknown.
 _DREAMS_SECONDS = 5
 _DREAMS_CODES = {5: 0, 4: 4, 3: 1, 2: 2, 1: 3, 0: 3}
+# UCDDB (PhysioNet): one number a line, of which REM is 1; 6 artefact, 7 indeterminate, 8 unscored.
+_UCDDB = re.compile(r"ucddb\w*_stage\.txt", re.IGNORECASE)
+_UCDDB_CODES = {0: 0, 1: 4, 2: 1, 3: 2, 4: 3, 5: 3, **dict.fromkeys((6, 7, 8), UNSCORED)}
+_UCDDB_NOTE = "UCDDB's numbers, by the file's name: 0 W, 1 REM, 2 S1, 3 S2, 4 S3, 5 S4"
+_NUMBER = re.compile(r"-?\d(?:\.0*)?")
 _LETTER_CODES = {"s1": 1, "s2": 2, "s3": 3, "s4": 3, "m": UNSCORED, "u": UNSCORED, "nan": UNSCORED}
 # Columns of a table, by their name in lower case.
 _STAGE_COLUMNS = ("stage", "stages", "sleep_stage", "sleep stage", "hypnogram", "staging")
@@ -55,7 +61,19 @@ def scoring(path: Path, lines: Lines) -> Scoring:
         rows = [(number, piece) for piece in pieces if piece]
     if not rows:
         raise RecordingError(path, "no sleep stage in it: an empty hypnogram")
-    return Scoring("text", per_epoch(_stages(path, rows, comments)))
+    texts = [text for _, text in rows]
+    if _UCDDB.fullmatch(path.name) and all(re.fullmatch(r"\d", text) for text in texts):
+        return _ucddb(path, rows)
+    notes = number_notes(texts, comments)
+    return Scoring("text", per_epoch(_stages(path, rows, comments)), notes=notes)
+
+
+def _ucddb(path: Path, rows: Lines) -> Scoring:
+    for number, text in rows:
+        if int(text) not in _UCDDB_CODES:
+            raise RecordingError(path, f"line {number}: {text!r} is not a stage of UCDDB (0 to 8)")
+    stages = [_UCDDB_CODES[int(text)] for _, text in rows]
+    return Scoring("UCDDB", per_epoch(stages), notes=[_UCDDB_NOTE])
 
 
 def _stages(path: Path, rows: Lines, comments: list[str]) -> list[int]:
@@ -78,12 +96,7 @@ def stage_codes(path: Path, texts: set[str], comments: list[str]) -> dict[str, i
       RecordingError: nothing but numbers, of which 4 could be REM or stage 4.
     """
     tokens = {text.lower() for text in texts}
-    legend = {
-        int(number): stage
-        for comment in comments
-        for number, word in re.findall(r"(-?\d{1,3})\s*[:=]\s*([A-Za-z]\w*)", comment)
-        if (stage := parse_stage(word)) is not None
-    }
+    legend = _legend(comments)
     codes: dict[str, int] = {}
     numbers: set[int] = set()
     for token in tokens:
@@ -92,7 +105,7 @@ def stage_codes(path: Path, texts: set[str], comments: list[str]) -> dict[str, i
             stage = _LETTER_CODES.get(token)
         if stage is not None:
             codes[token] = stage
-        elif re.fullmatch(r"-?\d(?:\.0*)?", token):
+        elif _NUMBER.fullmatch(token):
             number = int(float(token))
             numbers.add(number)
             codes[token] = legend.get(number, STAGE_NUMBERS.get(number, UNSCORED))
@@ -104,6 +117,30 @@ def stage_codes(path: Path, texts: set[str], comments: list[str]) -> dict[str, i
             "first line, '# 4: REM' or '# 4: N3'",
         )
     return codes
+
+
+def _legend(comments: Iterable[str]) -> dict[int, int]:
+    """{number: stage} of comments such as `# 0: Wake, 4: REM`."""
+    return {
+        int(number): stage
+        for comment in comments
+        for number, word in re.findall(r"(-?\d{1,3})\s*[:=]\s*([A-Za-z]\w*)", comment)
+        if (stage := parse_stage(word)) is not None
+    }
+
+
+def number_notes(texts: Iterable[str], comments: Iterable[str] = ()) -> list[str]:
+    """Which coding `stage_codes` assumes of stages that are numbers alone; [] of all others."""
+    tokens = set(texts)
+    if not tokens or not all(_NUMBER.fullmatch(token) for token in tokens):
+        return []
+    numbers, legend = {int(float(token)) for token in tokens}, _legend(comments)
+    if numbers <= set(legend):
+        return []
+    return [
+        "its stages are bare numbers, taken for 0 W, 1 N1, 2 N2, 3 and 4 N3, 5 REM, others unscored"
+        + (" (what its comments say goes before)" if legend else "")
+    ]
 
 
 def _dreams_spans(path: Path, rows: Lines) -> list[Span]:
@@ -160,6 +197,7 @@ def _cells(text: str, delimiter: str) -> list[str]:
 
 def _timed_table(path: Path, body: Rows, comments: list[str]) -> Scoring:
     """Rows of (onset, duration, stage or event), such as BIDS `events.tsv`."""
+    texts = {cells["stage"] for _, cells in body if cells.get("stage")}
     codes = stage_codes(path, {cells["stage"] for _, cells in body if "stage" in cells}, comments)
     changes: list[tuple[float, int]] = []
     spans: list[Span] = []
@@ -187,7 +225,7 @@ def _timed_table(path: Path, body: Rows, comments: list[str]) -> Scoring:
         raise RecordingError(path, f"{len(changes)} of its stages have no duration, others do")
     if changes:
         spans = until_next(changes, max(onset for onset, _ in changes) + SLEEP_EPOCH_SECONDS)
-    return Scoring("table of onsets", spans, events)
+    return Scoring("table of onsets", spans, events, notes=number_notes(texts, comments))
 
 
 def _epoch_table(path: Path, body: Rows, comments: list[str]) -> Scoring:
@@ -196,9 +234,10 @@ def _epoch_table(path: Path, body: Rows, comments: list[str]) -> Scoring:
     if not rows:
         return Scoring("table of sleep_epochs", [])
     stages = _stages(path, rows, comments)
+    notes = number_notes((text for _, text in rows), comments)
     numbered = [cells.get("epoch", "") for _, cells in body]
     if not any(numbered):
-        return Scoring("table of sleep_epochs", per_epoch(stages))
+        return Scoring("table of sleep_epochs", per_epoch(stages), notes=notes)
     if not all(re.fullmatch(r"\d{1,6}", n) for n in numbered):
         raise RecordingError(path, "a number in its epoch column is not a whole number")
     epochs = [int(n) for n in numbered]
@@ -209,5 +248,6 @@ def _epoch_table(path: Path, body: Rows, comments: list[str]) -> Scoring:
         ((epoch - base) * SLEEP_EPOCH_SECONDS, SLEEP_EPOCH_SECONDS, stage)
         for epoch, stage in zip(epochs, stages)
     ]
-    notes = [f"its first epoch is {min(epochs)}, counted from 1"] if min(epochs) > 1 else []
+    if min(epochs) > 1:
+        notes.append(f"its first epoch is {min(epochs)}, counted from 1")
     return Scoring("table of sleep_epochs", spans, notes=notes)

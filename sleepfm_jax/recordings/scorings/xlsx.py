@@ -9,7 +9,7 @@ from typing import Any
 
 from sleepfm_jax.errors import RecordingError
 from sleepfm_jax.recordings.files import Annotation, size_of
-from sleepfm_jax.recordings.scorings.plain_text import stage_codes
+from sleepfm_jax.recordings.scorings.plain_text import number_notes, stage_codes
 from sleepfm_jax.recordings.scorings.scoring import Scoring, Span
 from sleepfm_jax.signals import SLEEP_EPOCH_SECONDS
 
@@ -71,7 +71,8 @@ def _scoring(path: Path, title: str, header: list[str], rows: list[tuple[Any, ..
         return "" if value is None else str(value).strip()
 
     scored = [(i, row) for i, row in enumerate(rows, 2) if cell(row, "stage")]
-    codes = stage_codes(path, {cell(row, "stage") for _, row in scored}, [])
+    texts = {cell(row, "stage") for _, row in scored}
+    codes = stage_codes(path, texts, [])
     spans: list[Span] = []
     events: list[Annotation] = []
     previous = 0
@@ -93,4 +94,4 @@ def _scoring(path: Path, title: str, header: list[str], rows: list[tuple[Any, ..
         for part in cell(row, "events").split(","):
             if part.strip():
                 events.append(Annotation(onset, float(SLEEP_EPOCH_SECONDS), part.strip()))
-    return Scoring("xlsx", spans, events)
+    return Scoring("xlsx", spans, events, notes=number_notes(texts))

@@ -19,7 +19,7 @@ from data_builders.edf_folder import bids
 from data_builders.edf_folder.edf_folder_dataset_builder import SUFFIXES, Builder
 from data_builders.engine import report as build_report
 from sleepfm_jax.data.record import decode
-from sleepfm_jax.errors import BuildError, LeakError
+from sleepfm_jax.errors import BuildError, LeakError, RecordingError
 from tests.helpers.mne_files import write_brainvision, write_eeglab
 
 SFREQ, SECONDS = 64, 70
@@ -329,6 +329,56 @@ def test_a_table_says_what_is_built(tree: Path, tmp_path: Path):
     assert read(tree, EDF_1).channels[2].modality == "resp"
     with pytest.raises(BuildError, match="no such column; its columns are path, subject, diag"):
         plan(tree, label_column="group")
+
+
+SCORED = "sourcedata/sub-02-sleep-stage.tsv"
+
+
+def add_sleep_stage_table(tree: Path) -> dict[str, list[int]]:
+    """OpenNeuro's table for the two runs of sub-02, whose own events go; the stages by path."""
+    expected = {}
+    rows = []
+    for path, words in zip(RUNS_2, (("R", "3", "2"), ("W", "1 (uncertain)", "Unscorable"))):
+        sidecar(tree, path, bids.EVENTS).unlink()
+        run = path.partition("_run-")[2].partition("_")[0]
+        rows += [f"2|task-sleep_run-{run}|{30 * i}|{w}" for i, w in enumerate(words)]
+        expected[path] = [{"R": 4, "3": 3, "2": 2, "W": 0}.get(w, -1) for w in words]
+    table(tree / SCORED, "subject|session|epoch_start_time_sec|30-sec_epoch_sleep_stage", *rows)
+    return expected
+
+
+def test_stages_under_sourcedata(tree: Path, tmp_path: Path):
+    expected = add_sleep_stage_table(tree)
+    assert {p: read(tree, p).stages.tolist() for p in RUNS_2} == expected
+    assert SCORED in next(s for s in plan(tree).sources if s.path == RUNS_2[0]).files
+    report, metadata, found, _ = build(tree, tmp_path / "records")
+    assert metadata["label_kind"] == "staging"
+    assert report["totals"]["labels"]["N3"] == 1
+    for path, stages in expected.items():
+        notes = next(r for r in report["recordings"] if r["path"] == path)["notes"]
+        assert f"stages of {SCORED}" in notes
+        clips = found[path.rpartition(".")[0]]
+        assert [int(s) for r in clips for s in r.stages] == stages
+    # What BIDS has a place for goes before, and so does a table's hypnogram.
+    shutil.copy(sidecar(tree, EDF_1, bids.EVENTS), sidecar(tree, RUNS_2[0], bids.EVENTS))
+    assert read(tree, RUNS_2[0]).stages.tolist() == read(tree, EDF_1).stages.tolist()
+    (tree / "h.txt").write_text("N1\nN1\nN1\n")
+    (tree / "table.csv").write_text(f"path,hypnogram\n{RUNS_2[1]},h.txt\n")
+    assert read(tree, RUNS_2[1]).stages.tolist() == [1, 1, 1]
+
+
+def test_a_table_under_sourcedata_that_lacks_a_run(tree: Path):
+    add_sleep_stage_table(tree)
+    lines = [x for x in (tree / SCORED).read_text().splitlines() if "run-2" not in x]
+    (tree / SCORED).write_text("\n".join([*lines, ""]))
+    second = next(path for path in RUNS_2 if "run-2" in path or "run-02" in path)
+    other = read(tree, second)
+    assert any("sub-02-sleep-stage.tsv has no sleep_epoch of" in note for note in other.notes)
+    (tree / SCORED).write_text("a\tb\n")
+    with pytest.raises(RecordingError, match="is no table of sleep stages"):
+        read(tree, second)
+    shutil.copy(tree / SCORED, tree / "sourcedata" / "sub-02_sleep-stage.tsv")
+    assert "speak of it alike: leave one" in problems(tree)[second]
 
 
 # --- what is not a recording, and what is wrong ---------------------------------------------------

@@ -307,6 +307,28 @@ def write_table(path, *rows):
     return path
 
 
+def test_hypnograms_that_archives_and_clinics_name_otherwise(tmp_path, write_edf):
+    for name in ("ucddb/ucddb002", "ucddb/ucddb002_lifecard", "clinic/1/night", "clinic/2/night"):
+        write_edf(tmp_path / f"{name}.edf", seed=len(name))
+    write_edf(tmp_path / "clinic" / "2" / "nap.edf", seed=3)
+    (tmp_path / "ucddb" / "ucddb002_stage.txt").write_text("1\n3\n")
+    rows = "23:00:00,000; Wach\n23:00:30,000; N3\n"
+    for clinic in ("1", "2"):
+        profile = tmp_path / "clinic" / clinic / "Schlafprofil.txt"
+        profile.write_text(f"Signal ID: SchlafProfil\\profil\nRate: 30 s\n\n{rows}")
+    builder = Builder(source=tmp_path, data_dir=tmp_path / "records")
+    sources = {s.path.removesuffix(".edf"): s for s in builder.plan().sources}
+    assert {name: s.hypnogram for name, s in sources.items() if s.hypnogram} == {
+        "ucddb/ucddb002": "ucddb/ucddb002_stage.txt",
+        "clinic/1/night": "clinic/1/Schlafprofil.txt",  # in 2 it could be either recording's
+    }
+    night = builder.read(tmp_path, sources["ucddb/ucddb002"])
+    assert night.stages.tolist() == [4, 2, -1]
+    assert any("UCDDB's numbers" in note for note in night.notes)
+    night = builder.read(tmp_path, sources["clinic/1/night"])
+    assert night.stages.tolist() == [0, 3, -1]
+
+
 def test_a_table_says_subject_split_label_and_hypnogram(folder, tmp_path):
     write_table(
         folder / "table.csv",
