@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import datetime
-
 import pytest
 
 from sleepfm_jax.recordings.formats.wfdb_record_line import standard_record_line
-from sleepfm_jax.recordings.read import read_recording
-
-START = datetime.datetime(2020, 2, 5, 11, 39, 16)
 
 
 @pytest.mark.parametrize(
@@ -45,14 +40,3 @@ def test_a_line_by_the_standard_is_left_alone(line: str):
 )
 def test_names_of_files_and_dates_before_times(line: str, expected: str):
     assert standard_record_line(line) == expected
-
-
-@pytest.mark.parametrize("name", ["r", "r.mat", "r.dat"])
-@pytest.mark.parametrize("moment", ["05-Feb-2020 11:39:16", "11:39:16 05/02/2020"])
-def test_a_record_with_such_a_line(tmp_path, name: str, moment: str):
-    (tmp_path / "r.dat").write_bytes(bytes(range(200)))
-    (tmp_path / "r.hea").write_text(f"{name} 1 100 100 {moment}\nr.dat 16 100/mV 16 0 0 0 0 II\n")
-    recording = read_recording(tmp_path / "r.hea", subject="s")
-    assert (recording.recording, recording.start, recording.duration) == ("r", START, 1.0)
-    values = [int.from_bytes(bytes([i, i + 1]), "little", signed=True) for i in range(0, 200, 2)]
-    assert recording.channels[0].samples.tolist() == [10.0 * value for value in values]

@@ -275,3 +275,17 @@ def test_beats_of_an_annotator(tmp_path: Path, digital: np.ndarray):
     (tmp_path / "r.atr").write_bytes(broken_files.annotation_bytes([(50, ""), (130, "(AFIB")]))
     recording = read_wfdb(path, subject="s", annotator="atr")
     assert [(a.onset, a.text) for a in recording.annotations] == [(0.5, '"'), (1.3, "(AFIB")]
+
+
+@pytest.mark.parametrize("name", ["r", "r.mat", "r.dat"])
+@pytest.mark.parametrize("moment", ["05-Feb-2020 11:39:16", "11:39:16 05/02/2020"])
+def test_a_record_named_as_its_file_and_a_date_before_the_time(
+    tmp_path: Path, name: str, moment: str
+):
+    (tmp_path / "r.dat").write_bytes(bytes(range(200)))
+    (tmp_path / "r.hea").write_text(f"{name} 1 100 100 {moment}\nr.dat 16 100/mV 16 0 0 0 0 II\n")
+    recording = read_recording(tmp_path / "r.hea", subject="s")
+    start = datetime.datetime(2020, 2, 5, 11, 39, 16)
+    assert (recording.recording, recording.start, recording.duration) == ("r", start, 1.0)
+    values = [int.from_bytes(bytes([i, i + 1]), "little", signed=True) for i in range(0, 200, 2)]
+    assert recording.channels[0].samples.tolist() == [10.0 * value for value in values]
