@@ -175,7 +175,8 @@ def _codes(
         return {v: UNSCORED if stage is None else stage for v, stage in told.items()}
     if name in _BITBRAIN and set(whole.values()) <= set(_BITBRAIN_CODES):
         notes.append(
-            f"{name} holds bare numbers, taken for Bitbrain's: 0 W, 1 N1, 2 N2, 3 N3, 4 REM"
+            f"the stages in {name} are bare numbers, taken for Bitbrain's: 0 W, 1 N1, 2 N2, 3 N3, "
+            "4 REM, others unscored"
         )
         return {v: _BITBRAIN_CODES[number] for v, number in whole.items()}
     numeric = {v for v in values if _NUMBER.fullmatch(v)}

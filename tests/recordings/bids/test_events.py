@@ -165,3 +165,31 @@ def test_a_column_with_a_stranger_is_noted(tmp_path: Path):
     assert [stage for _, _, stage in scoring.spans] == [1, 4]
     assert [event.text for event in scoring.events] == ["artifact"]
     assert scoring.notes == ["stage of events.tsv holds what is no sleep stage: 'artifact'"]
+
+
+def test_bare_numbers_say_what_they_were_taken_for(tmp_path: Path):
+    path = tmp_path / "events.tsv"
+    for header, words in (
+        ("onset|duration|stage_hum", "the stages in stage_hum are bare numbers, taken for Bitbr"),
+        ("onset|duration|sleep_stage", "its stages are bare numbers, taken for 0 W, 1 N1, 2 N2"),
+    ):
+        written(path, header, "0|30|2", "30|30|3", "60|30|0")
+        assert [n[: len(words)] for n in read_events(path, {}).notes] == [words]
+    written(path, "onset|duration|sleep_stage", "0|30|N2", "30|30|R")
+    assert read_events(path, {}).notes == []
+
+
+@pytest.mark.real
+def test_real_nights_of_bitbrain(shared: Path):
+    """Read line by line: stage_hum of the polysomnograph, and none of the headband's stage_ai."""
+    tables = sorted((shared / "data" / "archives" / "bids_boas").rglob("*_events.tsv"))
+    assert len(tables) == 10
+    for path in tables:
+        lines = [line.split("\t") for line in path.read_text().splitlines()]
+        at = lines[0].index("stage_hum") if "stage_hum" in lines[0] else None
+        expected = [] if at is None else [int(row[at]) for row in lines[1:]]
+        night = recording(seconds=30.0 * (len(lines) - 1))
+        add_events(night, path, stages=True)
+        got = [] if night.stages is None else night.stages.tolist()
+        assert got == [stage if stage in range(5) else -1 for stage in expected]
+        assert any("taken for Bitbrain's" in note for note in night.notes) == bool(expected)
