@@ -100,7 +100,8 @@ def identify(label: str) -> ChannelIdentity:
 
 def sensor_word(label: str) -> str | None:
     """The modality that a word in a label names (`EMG` in `box2_EMG_raw`), `other` for a word of
-    no modality (`position`); None where no word does, or two that disagree.
+    no modality (`position`) and for two that disagree (`EKG1-CHIN`); None where no word names one,
+    or where one of two that disagree is EEG or EOG.
 
     Less than `identify` asks for: of use only against another source, such as a table's type.
     """
@@ -114,7 +115,9 @@ def sensor_word(label: str) -> str | None:
         for form in forms
         if form in aliases.SENSOR_WORDS
     }
-    return named.pop() if len(named) == 1 else None
+    if len(named) > 1:
+        return None if "bas" in named else OTHER
+    return next(iter(named), None)
 
 
 def is_eye(name: str) -> bool:

@@ -257,6 +257,7 @@ def test_canonical_names_are_stable():
         ("x_position_y", "other"),
         ("HB_1", None),
         ("EEG_EMG", None),
+        ("EKG1-CHIN", "other"),
         ("temgo", None),
         ("", None),
     ],

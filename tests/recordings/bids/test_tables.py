@@ -141,6 +141,16 @@ def test_real_types_that_the_labels_contradict(tmp_path: Path, shared: Path):
         check_bitbrain(tmp_path, path)
 
 
+@pytest.mark.real
+def test_a_real_type_that_no_sensor_of_its_label_is(shared: Path):
+    """CHB-MIT's EKG1-CHIN is typed EEG, and is neither that nor clearly one of the two."""
+    folder = shared / "data" / "archives" / "bids_chb_mit"
+    tables = [read_channel_table(path) for path in sorted(folder.rglob("*_channels.tsv"))]
+    typed = [row for table in tables for row in table.rows if row.type == "EEG"]
+    assert {row.name for row in typed if row.told != "bas"} == {"EKG1-CHIN"}
+    assert not any("EKG1-CHIN" in table.modalities for table in tables)
+
+
 def test_a_word_in_a_label_that_is_not_known(tmp_path: Path):
     table = read_channel_table(
         written(
