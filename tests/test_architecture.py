@@ -34,7 +34,7 @@ ONLY_IN = {
     ),
     "mne_bids": ("data_builders",),
     # The modules that read or write files through a library, each for one format.
-    "wfdb": ("sleepfm_jax.recordings.formats.wfdb_records", "sleepfm_jax.simulation.archives"),
+    "wfdb": ("sleepfm_jax.recordings.formats.wfdb_samples", "sleepfm_jax.simulation.archives"),
     "h5py": (
         "sleepfm_jax.recordings.formats.hdf5",
         "sleepfm_jax.simulation.archives",

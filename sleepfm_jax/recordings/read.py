@@ -15,11 +15,13 @@ from sleepfm_jax.recordings.files import Annotation, read_head, size_of
 from sleepfm_jax.recordings.formats.arrays import read_npz
 from sleepfm_jax.recordings.formats.brainvision_eeglab import read_brainvision, read_eeglab
 from sleepfm_jax.recordings.formats.edf import read_edf
+from sleepfm_jax.recordings.formats.edf_bytes import TEXT_OF_BIOSEMI
 from sleepfm_jax.recordings.formats.gdf import read_gdf
 from sleepfm_jax.recordings.formats.hdf5 import read_hdf5
 from sleepfm_jax.recordings.formats.wfdb_records import read_wfdb
 from sleepfm_jax.recordings.recording import Channel, Recording
 from sleepfm_jax.recordings.scorings.hypnogram import read_hypnogram, score
+from sleepfm_jax.recordings.transfer import refuse_text
 
 __all__ = [
     "Annotation",
@@ -74,6 +76,8 @@ def read_recording(
         raise RecordingError(path, "is compressed with gzip: unpack it first")
     else:
         size_of(path)
+        if head.startswith((b"\xef\xbf\xbdHDF", b"\x89HDF")):
+            refuse_text(path)
         raise RecordingError(
             path,
             f"is none of EDF, BDF, GDF, BrainVision's .vhdr, EEGLAB's .set, HDF5, .npz, and no "
@@ -86,7 +90,7 @@ def read_recording(
 
 def _reader_of_labels(path: Path, head: bytes) -> Callable[..., Recording] | None:
     """The reader of a format whose labels are free text, from a file's first 8 bytes, or None."""
-    if head == b"\xffBIOSEMI" or head.strip(b" \x00") == b"0":
+    if head in (b"\xffBIOSEMI", *TEXT_OF_BIOSEMI) or head.strip(b" \x00") == b"0":
         return read_edf
     if head[:4] == b"GDF ":
         return read_gdf
