@@ -101,6 +101,8 @@ class Builder(RecordsBuilder):
 
 
 def _table(path: Path) -> list[dict[str, str]]:
+    if reason := storage.unfetched(path):
+        raise BuildError(f"{path}: {reason}")
     if not path.is_file():
         raise BuildError(f"--source={path.parent}: no {TABLE} in this folder or one level below it")
     with path.open(encoding="utf-8-sig", newline="") as file:

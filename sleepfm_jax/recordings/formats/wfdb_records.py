@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from sleepfm_jax.errors import RecordingError
-from sleepfm_jax.recordings.files import MAX_DAYS, read_head, size_of
+from sleepfm_jax.recordings.files import MAX_DAYS, read_head, size_of, unfetched
 from sleepfm_jax.recordings.formats.wfdb_annotations import events_of, read_wfdb_annotations
 from sleepfm_jax.recordings.formats.wfdb_header import Header, parse_header
 from sleepfm_jax.recordings.formats.wfdb_samples import FORMATS, digital_samples
@@ -189,6 +189,8 @@ def _check(path: Path, header: Header) -> _Segment:
         if max(rate) > 100_000:
             raise RecordingError(path, f"signal file {name}: damaged header")
         file = _beside(path, name)
+        if reason := unfetched(file):
+            raise RecordingError(path, f"its signal file {name}: {reason}")
         if not file.is_file():
             raise RecordingError(path, f"its signal file {name} is not there")
         size = file.stat().st_size
