@@ -13,6 +13,7 @@ import numpy as np
 
 from sleepfm_jax.errors import RecordingError
 from sleepfm_jax.recordings.formats.wfdb_header import Header
+from sleepfm_jax.recordings.own_process import in_own_process
 
 # Bytes of a sample, what a missing one reads as, and its bits. FLAC's are a guess from above.
 FORMATS = {
@@ -45,7 +46,10 @@ def digital_samples(path: Path, header: Header, frames: int) -> dict[int, np.nda
     if all(signal.fmt in _PLAIN and signal.skew == 0 for signal in header.signals):
         return _plain(path, header, frames)
     rates = [signal.samps_per_frame or 1 for signal in header.signals]
-    found = _by_library(path, header, frames)
+    if any(signal.fmt.startswith("5") for signal in header.signals):  # FLAC, in C
+        found = in_own_process(_by_library, path, header, frames)
+    else:
+        found = _by_library(path, header, frames)
     return {i: digital[: frames * rates[i]] for i, digital in enumerate(found)}
 
 
