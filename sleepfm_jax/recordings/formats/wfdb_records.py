@@ -82,8 +82,13 @@ def read_wfdb(
         frames = max(frames, header.sig_len or 0)
     fs = header.fs
     if frames == 0:
-        names = dict.fromkeys(name for _, part in segments for name in part.header.file_names)
-        raise RecordingError(path, f"{', '.join(names)}: no sample in it; copy it again")
+        sizes = {
+            name: part.path.with_name(name).stat().st_size
+            for _, part in segments
+            for name in part.header.file_names
+        }
+        said = ", ".join(f"{name} has {size} bytes" for name, size in sizes.items())
+        raise RecordingError(path, f"{said}: no sample in it; copy it again")
     if frames / fs > MAX_DAYS * 86_400:
         raise RecordingError(
             path, f"the header claims {frames / fs / 86_400:.0f} days: damaged header"
