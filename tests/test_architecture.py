@@ -34,7 +34,7 @@ ONLY_IN = {
     ),
     "mne_bids": ("data_builders",),
     # The modules that read or write files through a library, each for one format.
-    "wfdb": ("sleepfm_jax.recordings.formats.wfdb_records", "sleepfm_jax.simulation.archives"),
+    "wfdb": ("sleepfm_jax.recordings.formats.wfdb_samples", "sleepfm_jax.simulation.archives"),
     "h5py": (
         "sleepfm_jax.recordings.formats.hdf5",
         "sleepfm_jax.simulation.archives",
@@ -183,7 +183,7 @@ def test_the_check_lets_pass_what_is_right():
         "sleepfm_jax.training.state": "import flax.struct",
         "sleepfm_jax.training.optim": "from sleepfm_jax.training.sharding import path_string",
         "configs.common": "from ml_collections import ConfigDict\nfrom sleepfm_jax import config",
-        "sleepfm_jax.recordings.formats.wfdb_records": "def f():\n    import wfdb",
+        "sleepfm_jax.recordings.formats.wfdb_samples": "def f():\n    import wfdb",
         "data_builders.engine.builder": "from sleepfm_jax.data.clips import ClipSpec",
     }
     assert [v for module, source in allowed.items() for v in violations(module, source)] == []

@@ -24,6 +24,7 @@ from data_builders.families.twelve_lead import (
 )
 from sleepfm_jax.errors import BuildError
 from sleepfm_jax.recordings.formats.hdf5 import read_hdf5
+from sleepfm_jax.recordings.own_process import in_own_process
 from sleepfm_jax.recordings.read import Recording
 
 TABLE = "exams.csv"
@@ -32,7 +33,8 @@ COLUMNS = ("exam_id", "patient_id", "trace_file", *LABELS)
 
 def read(root: Path, source: Source) -> Recording:
     """Reads one exam of a file of many, at 400 Hz, without the zeros around it."""
-    recording = read_hdf5(
+    recording = in_own_process(
+        read_hdf5,
         root / source.files[0],
         subject=source.subject,
         recording=source.recording,
@@ -101,6 +103,8 @@ class Builder(RecordsBuilder):
 
 
 def _table(path: Path) -> list[dict[str, str]]:
+    if reason := storage.unfetched(path):
+        raise BuildError(f"{path}: {reason}")
     if not path.is_file():
         raise BuildError(f"--source={path.parent}: no {TABLE} in this folder or one level below it")
     with path.open(encoding="utf-8-sig", newline="") as file:

@@ -43,6 +43,8 @@ def version(root: storage.AnyPath, files: Iterable[str]) -> str | None:
     if DESCRIPTION not in files:
         return None
     path = root / DESCRIPTION
+    if reason := storage.unfetched(path):
+        raise BuildError(f"{path}: {reason}")
     try:
         document = json.loads(path.read_bytes().decode("utf-8-sig"))
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
@@ -209,6 +211,8 @@ def _participants(
         if label_column is not None:
             raise BuildError(f"--label_column={label_column}: {path} is not there to look it up")
         return None
+    if reason := storage.unfetched(path):
+        raise BuildError(f"{path}: {reason}")
     try:
         table = parse_table(path.read_bytes().decode("utf-8-sig"))
     except ValueError as error:  # not UTF-8 either

@@ -166,8 +166,12 @@ class Builder(RecordsBuilder):
             raise BuildError(
                 f"--source={root}: no {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} file in this "
                 "folder or below it"
-                + (f" but {len(hypnograms)} hypnograms" if hypnograms else "")
-                + (f" but {layout.passed_over} under derivatives/ and the like" if layout else "")
+                + (f", but {len(hypnograms)} hypnograms" if hypnograms else "")
+                + (
+                    f", but {layout.passed_over} under derivatives/ and sourcedata/"
+                    if layout and layout.passed_over
+                    else ""
+                )
             )
         rows = self._rows(folder, found, layout, table, notes)
         listed = {row.path for row in rows}

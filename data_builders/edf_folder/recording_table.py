@@ -38,7 +38,7 @@ class Row:
 def find(root: storage.AnyPath) -> storage.AnyPath | None:
     """The folder's own table.csv or table.tsv, or None."""
     for name in FILENAMES:
-        if (root / name).is_file():
+        if (root / name).is_file() or storage.unfetched(root / name):  # which `read` refuses
             return root / name
     return None
 
@@ -61,6 +61,8 @@ def read(
         BuildError: no `path` column or no `label_column`, a path twice, an unknown split, a subject
             in two splits, or a split for some rows only.
     """
+    if reason := storage.unfetched(table):
+        raise BuildError(f"--table={table}: {reason}")
     if not table.is_file():
         raise BuildError(f"--table={table}: there is no such file")
     delimiter = "\t" if table.suffix.lower() == ".tsv" else ","

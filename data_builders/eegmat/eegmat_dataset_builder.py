@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
+from data_builders.engine import storage
 from data_builders.engine.builder import Plan, RecordsBuilder
 from data_builders.engine.work_unit import Source
 from data_builders.families.wake_eeg import SIGNALS
@@ -87,6 +88,8 @@ def _check_subjects(root: Path, sources: list[Source]) -> list[str]:
     if alone:
         notes.append(f"only one of the two recordings of {', '.join(alone)}")
     table = root / "subject-info.csv"
+    if reason := storage.unfetched(table):
+        return [*notes, f"subject-info.csv {reason}: subjects could not be checked against it"]
     if not table.is_file():
         return [*notes, "no subject-info.csv: subjects could not be checked against it"]
     lines = table.read_text(encoding="utf-8-sig").splitlines()[1:]

@@ -19,6 +19,8 @@ from pathlib import Path
 import fsspec
 from etils import epath
 
+from sleepfm_jax.recordings import files
+
 SCHEMES = ("gs", "s3", "az", "hf")
 _BLOCK = 8 * 2**20
 
@@ -74,13 +76,35 @@ def stamp(path: AnyPath) -> tuple[int, int | str]:
 
 
 def listing(root: AnyPath) -> list[str]:
-    """Every file below a folder, sorted, relative to it with forward slashes; hidden ones not."""
+    """Every file below a folder, sorted, relative to it with forward slashes.
+
+    Links to where nothing is are listed too: they are files that were not fetched, and a reader
+    says so. Neither hidden files nor what is in hidden folders, as .git with its annex.
+    """
     if is_local(root):
-        found = (p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_file())
+        found = _local_files(root)
     else:
         fs, top = fsspec.url_to_fs(os.fspath(root))
         found = (name[len(top.rstrip("/")) + 1 :] for name in fs.find(top))
-    return sorted(name for name in found if not name.rpartition("/")[2].startswith("."))
+    return sorted(n for n in found if not any(part.startswith(".") for part in n.split("/")))
+
+
+def _local_files(root: Path) -> Iterator[str]:
+    for folder, inner, names in os.walk(root):
+        inner[:] = [name for name in inner if not name.startswith(".")]
+        below = os.path.relpath(folder, root).replace(os.sep, "/") + "/"
+        for name in names:
+            path = os.path.join(folder, name)
+            if os.path.isfile(path) or os.path.islink(path):
+                yield below.removeprefix("./") + name
+
+
+def unfetched(path: AnyPath) -> str | None:
+    """Why a file that is listed has no content (`recordings.files.unfetched`), None where it has.
+
+    In a bucket every file has.
+    """
+    return files.unfetched(path) if is_local(path) else None
 
 
 @contextlib.contextmanager

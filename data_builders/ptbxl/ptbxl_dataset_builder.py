@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
+from data_builders.engine import storage
 from data_builders.engine.builder import Plan, RecordsBuilder
 from data_builders.engine.options import Option
 from data_builders.engine.work_unit import Source
@@ -114,6 +115,8 @@ def exam_classes(scp_codes: str, superclass: dict[str, str]) -> set[str]:
 
 def _table(root: Path, name: str) -> list[dict[str, str]]:
     path = root / name
+    if reason := storage.unfetched(path):
+        raise BuildError(f"{path}: {reason}")
     if not path.is_file():
         raise BuildError(
             f"--source={root}: no {name} in this folder or one level below it; give the folder "
@@ -129,6 +132,8 @@ def _source(root: Path, exam: dict[str, str], column: str, labels: tuple[float, 
     header = f"{exam[column]}.hea"
     signal = f"{exam[column]}.dat"
     absent = [name for name in (header, signal) if not (root / name).is_file()]
+    # A link to nothing is told of when it is read.
+    absent = [name for name in absent if not storage.unfetched(root / name)]
     return Source(
         path=header,
         subject=f"patient{round(float(exam['patient_id']))}",

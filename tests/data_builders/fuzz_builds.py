@@ -3,8 +3,9 @@
     python tests/data_builders/fuzz_builds.py --cases=2000 --seed=0
 
 The damage is `tests/helpers/broken_files.py`'s: EDF, BDF and WFDB recordings, and stage files
-beside a sound recording. Work units run in processes with 2 GB of memory. A case fails where it is
-not in the report, takes over 10 s from file to records, or ends its process.
+beside a sound recording. Work units run in processes with 2 GB of memory, or in this one
+(--num_workers=0). A case fails where it is not in the report, takes over 10 s from file to records,
+or ends its process.
 """
 
 from __future__ import annotations
@@ -103,13 +104,20 @@ class Timed:
         self.workers, self.seconds, self.peak = workers, [], 0.0
 
     def __call__(self, units, directory):
+        if self.workers == 0:
+            for unit in units:
+                yield self._noted(timed(unit, directory))
+            return
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(self.workers, context, limit_memory) as pool:
             for future in as_completed([pool.submit(timed, u, directory) for u in units]):
-                result, seconds, peak = future.result()  # a process that died stops everything
-                self.seconds += seconds
-                self.peak = max(self.peak, peak)
-                yield result
+                yield self._noted(future.result())  # a process that died stops everything
+
+    def _noted(self, done):
+        result, seconds, peak = done
+        self.seconds += seconds
+        self.peak = max(self.peak, peak)
+        return result
 
 
 def run(cases: int, seed: int, workers: int) -> dict:
@@ -147,9 +155,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cases", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--num_workers", type=int, default=2)
     started = time.monotonic()
-    report = run(**vars(parser.parse_args()))
+    arguments = parser.parse_args()
+    if arguments.num_workers == 0:
+        limit_memory()
+    report = run(arguments.cases, arguments.seed, arguments.num_workers)
     report["seconds"] = round(time.monotonic() - started, 1)
     print(json.dumps(report, indent=1))
     sys.exit(bool(report["failures"]))

@@ -11,7 +11,7 @@ import edfio
 import h5py
 import numpy as np
 
-from tests.helpers.mne_files import write_brainvision
+from tests.helpers.mne_files import write_brainvision, write_eeglab
 
 RECORDS, RATES = 20, {"C3-M2": 100, "ECG": 128, "Abdo": 10}
 STAGES = ("W", "N1", "N2", "N3", "R")
@@ -141,22 +141,24 @@ def rml(stages: list[tuple[str, float]], start: str = "2020-01-02T22:00:00") -> 
 
 
 def write_others(folder: Path) -> dict[str, tuple[Path, ...]]:
-    """BrainVision and HDF5 recordings: 20 s of EEG and ECG.
-
-    No EEGLAB: SciPy's reader of .mat files dies of some damage. A build survives that, and
-    quarantines the recording, since its workers are processes of their own.
-    """
+    """BrainVision, EEGLAB and HDF5 recordings: 20 s of EEG and ECG."""
     rng = np.random.default_rng(2)
     signals = {label: rng.normal(0, 50, 2000) for label in ("C3-M2", "ECG")}
     vhdr, hdf5 = folder / "v.vhdr", folder / "h.h5"
     markers = [("Comment", "Sleep stage N2", 1, 1), ("Stimulus", "S  1", 500, 1)]
     write_brainvision(vhdr, {k: ("µV", v) for k, v in signals.items()}, 100.0, markers)
+    # SciPy's reader dies of some damage to the structure, of which a file with samples has little.
+    write_eeglab(folder / "s.set", signals, 100.0, [("N2", 1, 1000.0), ("boundary", 10.5, 0.0)])
     with h5py.File(hdf5, "w") as file:
         for label, values in signals.items():
             file[label] = values
             file[label].attrs["fs"] = 100.0
     parts = [vhdr.with_suffix(suffix) for suffix in (".eeg", ".vmrk")]
-    return {"brainvision header": (vhdr, *parts), "hdf5": (hdf5,)}
+    return {
+        "brainvision header": (vhdr, *parts),
+        "eeglab": (folder / "s.set", folder / "s.fdt"),
+        "hdf5": (hdf5,),
+    }
 
 
 def write_sound_files(folder: Path) -> dict[str, tuple[Path, ...]]:
@@ -317,4 +319,4 @@ def mutations(kind: str) -> tuple[Mutation, ...]:
     kind = kind.partition(" of ")[0]
     if kind in ("edf", "edf+d", "bdf"):
         return _EDF
-    return _ANY if kind in ("wfdb samples", "wfdb stages", "hdf5") else _TEXT
+    return _ANY if kind in ("wfdb samples", "wfdb stages", "eeglab", "hdf5") else _TEXT

@@ -26,14 +26,14 @@ def run(root: Path, *arguments: str) -> subprocess.CompletedProcess:
 
 @pytest.mark.slow
 def test_hundreds_of_damaged_files(root: Path):
-    done = run(root, "tests/recordings/fuzz_readers.py", "--cases=660", "--seed=11")
+    done = run(root, "tests/recordings/fuzz_readers.py", "--cases=700", "--seed=11")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     report = json.loads(done.stdout)
     assert report["failures"] == []
     assert report["peak_mb"] < 2048
     counts = report["counts"]
-    assert len(counts) == 13
-    assert sum(sum(c.values()) for c in counts.values()) == 660
+    assert len(counts) == 14
+    assert sum(sum(c.values()) for c in counts.values()) == 700
     # the damage is neither harmless nor hopeless
     assert all(
         counts[kind]["read"] > 10 and counts[kind]["refused"] > 10 for kind in ("edf", "bdf")
@@ -46,8 +46,9 @@ def test_the_fuzzer_sees_what_it_looks_for(root: Path):
     program = """
         import json, os, signal, time
         import numpy as np
-        from tests.data import fuzz_readers as fuzz
-        from sleepfm_jax.data.recording import Channel, Recording, RecordingError
+        from tests.recordings import fuzz_readers as fuzz
+        from sleepfm_jax.errors import RecordingError
+        from sleepfm_jax.recordings.recording import Channel, Recording
 
         def planted(path, subject):
             case = int(path.read_text())

@@ -18,7 +18,14 @@ from typing import Any
 import numpy as np
 
 from sleepfm_jax.errors import RecordingError
-from sleepfm_jax.recordings.files import MAX_DAYS, Annotation, read_head, read_text, size_of
+from sleepfm_jax.recordings.files import (
+    MAX_DAYS,
+    Annotation,
+    read_head,
+    read_text,
+    size_of,
+    unfetched,
+)
 from sleepfm_jax.recordings.recording import (
     Channel,
     FileChannel,
@@ -91,6 +98,9 @@ def read_eeglab(
             "is a file of MATLAB 7.3: install pymatreader, or save it again from EEGLAB with "
             "pop_saveset's 'version', '6'",
         )
+    for part in (path.with_suffix(".fdt"), path.with_suffix(".FDT")):
+        if reason := unfetched(part):
+            raise RecordingError(path, f"its file {part.name!r}: {reason}")
     notes = ["EEGLAB files give no unit: taken for uV"]
     raw = _opened(path, "EEGLAB", notes)
     data = Path(raw.filenames[0])
@@ -126,6 +136,10 @@ def _header_units(path: Path) -> list[str]:
         raise RecordingError(path, "the header names no data file (DataFile=)")
     # BrainVision writes $b for the name of the header itself.
     name = named[1].replace("$b", path.stem)
+    marked = re.search(r"^\s*MarkerFile\s*=\s*(.+?)\s*$", text, re.MULTILINE)
+    for part in (name, *([marked[1].replace("$b", path.stem)] if marked else [])):
+        if reason := unfetched(path.parent / part):
+            raise RecordingError(path, f"its file {part!r}: {reason}")
     if not (path.parent / name).is_file():
         beside = [s for s in (".eeg", ".dat") if path.with_suffix(s).is_file()]
         hint = f"; {path.stem}{beside[0]} is: correct DataFile= in the header" if beside else ""

@@ -61,6 +61,14 @@ def read_edf(
     edf = open_edf(path)
     notes = list(edf.notes)
     onsets, annotations, damaged = edf.annotations()
+    # The clock of EDF+ in its place shows that the samples are in theirs.
+    if damaged > edf.num_records and np.isnan(onsets).all():
+        raise RecordingError(
+            path,
+            f"no data record has a readable time, and {damaged} annotations in {edf.num_records} "
+            "data records could not be read: bytes were added, lost or changed on the way, as by "
+            "transfers in text mode; copy it again, as binary",
+        )
     if damaged:
         notes.append(f"{damaged} annotations could not be read")
     begin = _begin(onsets, notes)

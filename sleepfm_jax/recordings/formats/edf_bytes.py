@@ -20,7 +20,10 @@ import numpy as np
 
 from sleepfm_jax.errors import RecordingError
 from sleepfm_jax.recordings.files import MAX_DAYS, Annotation, size_of
+from sleepfm_jax.recordings.transfer import refuse_text, surplus_hint, zeros_at_the_end
 
+# What BDF's first bytes, \xffBIOSEMI, are once they were changed as if they were text.
+TEXT_OF_BIOSEMI = (b"\xef\xbf\xbdBIOSE", b"\xc3\xbfBIOSEM")
 _MAX_SIGNALS = 4096
 _MAPPED = 64 * 2**20  # bytes of a file in memory at a time
 _MAX_RECORDS = MAX_DAYS * 86_400  # each costs a look at its clock
@@ -167,12 +170,26 @@ def open_edf(path: str | Path) -> EdfFile:
     unreadable date.
 
     Raises:
-      RecordingError: the file is missing, a folder, empty or of another format; the header
-      contradicts
-        itself or the file's size; not one complete data record is there.
+      RecordingError: the file is missing, a folder, empty or of another format; its bytes were
+        changed as if they were text; the header contradicts itself or the file's size; not one
+        complete data record is there.
     """
     path = Path(path)
     size = size_of(path)
+    try:
+        edf, expected = _open(path, size)
+    except RecordingError:
+        with path.open("rb") as file:
+            begins = file.read(8)
+        if begins.startswith((b"0       ", b"\xffBIOSEMI", *TEXT_OF_BIOSEMI)):
+            refuse_text(path)  # which moves what the header says
+        raise
+    refuse_text(path, expected)
+    return edf
+
+
+def _open(path: Path, size: int) -> tuple[EdfFile, int | None]:
+    """(the file, the size that its header gives it or None)."""
     with path.open("rb") as file:
         fixed = file.read(256)
         bytes_per_sample = _format(path, fixed, size)
@@ -208,7 +225,7 @@ def open_edf(path: str | Path) -> EdfFile:
     if record_bytes == 0:
         raise RecordingError(path, "no signal has any sample: damaged header")
     notes: list[str] = []
-    num_records = _records(path, fixed[236:244], size - header_bytes, record_bytes, notes)
+    promised, num_records = _records(path, fixed[236:244], size, header_bytes, record_bytes, notes)
     if num_records > _MAX_RECORDS:
         raise RecordingError(
             path,
@@ -220,7 +237,7 @@ def open_edf(path: str | Path) -> EdfFile:
             f"the header claims {num_records * seconds / 86_400:.0f} days ({num_records} records "
             f"of {seconds:g} s): damaged header",
         )
-    return EdfFile(
+    edf = EdfFile(
         path=path,
         bytes_per_sample=bytes_per_sample,
         header_bytes=header_bytes,
@@ -232,6 +249,7 @@ def open_edf(path: str | Path) -> EdfFile:
         signals=signals,
         notes=notes,
     )
+    return edf, header_bytes + promised * record_bytes if promised > 0 else None
 
 
 def _format(path: Path, fixed: bytes, size: int) -> int:
@@ -294,28 +312,36 @@ def _signals(path: Path, table: bytes, count: int, bytes_per_sample: int) -> lis
     return signals
 
 
-def _records(path: Path, raw: bytes, data_bytes: int, record_bytes: int, notes: list[str]) -> int:
-    """How many data records to read: the header's number, or what is there where that is less."""
+def _records(
+    path: Path, raw: bytes, size: int, header_bytes: int, record_bytes: int, notes: list[str]
+) -> tuple[int, int]:
+    """(data records by the header, how many to read: that number, or what is there if less)."""
     promised = _count(path, "number of data records", raw)
-    present, rest = divmod(data_bytes, record_bytes)
+    data_bytes = size - header_bytes
+    present = data_bytes // record_bytes
     if present == 0:
         raise RecordingError(
             path,
             f"not one complete data record: a record has {record_bytes} bytes, the file has "
             f"{data_bytes} after its header; copy or export it again",
         )
+    number = present if promised <= 0 else min(promised, present)
+    end = header_bytes + number * record_bytes
     if promised <= 0:  # -1: the recorder never closed the file
         notes.append(
             f"the header gives {promised} data records: the {present} in the file are read"
         )
-        return present
-    if promised > present:
+    elif promised > present:
         notes.append(f"truncated: {present} of {promised} data records present")
-        return present
-    if promised < present or rest:
-        extra = data_bytes - promised * record_bytes
-        notes.append(f"{extra} bytes after the last of {promised} data records are not read")
-    return promised
+    elif size > end:
+        with path.open("rb") as file:
+            hint = surplus_hint(path, end, file.read(8))
+        notes.append(
+            f"{size - end} bytes after the last of {promised} data records are not read{hint}"
+        )
+    if zeros := zeros_at_the_end(path, header_bytes, end) // record_bytes:
+        notes.append(f"the last {zeros} data records hold nothing but zeros, in every signal")
+    return promised, number
 
 
 _MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]

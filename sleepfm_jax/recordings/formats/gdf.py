@@ -32,6 +32,7 @@ from sleepfm_jax.recordings.recording import (
     scaled,
     voltage_unit,
 )
+from sleepfm_jax.recordings.transfer import refuse_text, surplus_hint, zeros_at_the_end
 
 _MAX_SIGNALS = 4096
 _MAX_EVENTS = 5_000_000
@@ -85,11 +86,20 @@ def read_gdf(
     `modalities`: of labels that are not known here (`read_channels`).
 
     Raises:
-      RecordingError: another format, a header that contradicts itself or the file's size, or no
-      usable channel.
+      RecordingError: another format, a header that contradicts itself or the file's size, bytes
+      that were changed as if they were text, or no usable channel.
     """
-    gdf = _open(Path(path))
+    path = Path(path)
+    try:
+        gdf = _open(path)
+    except RecordingError:
+        if read_head(path, 4) == b"GDF ":
+            refuse_text(path)  # which moves what the header says
+        raise
     notes = list(gdf.notes)
+    annotations, end = _events(gdf, notes)
+    refuse_text(path, end)
+    _check_end(gdf, end, notes)
     traces = [
         Trace(signal.label, partial(_read_channel, gdf, signal), _unusable(gdf, signal))
         for signal in gdf.signals
@@ -101,7 +111,7 @@ def read_gdf(
         start=gdf.start,
         duration=gdf.num_records * gdf.record_seconds,
         channels=read_channels(gdf.path, traces, notes, modalities),
-        annotations=_events(gdf, notes),
+        annotations=annotations,
         stages=None,
         notes=notes,
     )
@@ -283,15 +293,22 @@ def _read_channel(gdf: _Gdf, signal: _Signal, modality: str) -> Channel:
 # --- events ---------------------------------------------------------------------------------------
 
 
-def _events(gdf: _Gdf, notes: list[str]) -> list[Annotation]:
-    """The table behind the data records: mode, rate, number; then position, type, duration."""
+def _events(gdf: _Gdf, notes: list[str]) -> tuple[list[Annotation], int | None]:
+    """(the table behind the data records, where it ends or None where that is not known).
+
+    Mode, rate, number; then position, type, duration.
+    """
     if any(note.startswith("truncated") for note in notes):
-        return []
+        return [], None
+    begin = gdf.header_bytes + gdf.num_records * gdf.record_bytes
     with gdf.path.open("rb") as file:
-        file.seek(gdf.header_bytes + gdf.num_records * gdf.record_bytes)
+        file.seek(begin)
         head = file.read(8)
+        if not head.strip(b"\x00") or head[:4] == b"GDF ":  # no table
+            return [], begin
         if len(head) < 8:
-            return []
+            notes.append("truncated: its event table is not complete, and not read")
+            return [], None
         mode, three = head[0], int.from_bytes(head[1:4], "little")
         if gdf.version < 1.94:
             sfreq, count = float(three), _integer(head, 4, "<u4")
@@ -301,11 +318,11 @@ def _events(gdf: _Gdf, notes: list[str]) -> list[Annotation]:
         width = {1: 6, 3: 12}.get(mode)
         if width is None or bad_sfreq(sfreq) or count > _MAX_EVENTS:
             notes.append("its event table could not be read")
-            return []
+            return [], None
         raw = file.read(width * count)
     if len(raw) < width * count:
         notes.append(f"truncated: its table of {count} events is not complete, and not read")
-        return []
+        return [], None
     positions = np.frombuffer(raw, "<u4", count).astype(np.int64) - 1  # the first sample is 1
     types = np.frombuffer(raw, "<u2", count, 4 * count)
     lengths = np.frombuffer(raw, "<u4", count, 8 * count) if mode == 3 else np.zeros(count)
@@ -313,4 +330,15 @@ def _events(gdf: _Gdf, notes: list[str]) -> list[Annotation]:
         Annotation(float(p / sfreq), float(d / sfreq), f"0x{t:04X}")
         for p, t, d in zip(positions, types, lengths)
     ]
-    return sorted(events, key=lambda event: event.onset)
+    return sorted(events, key=lambda event: event.onset), begin + 8 + width * count
+
+
+def _check_end(gdf: _Gdf, end: int | None, notes: list[str]) -> None:
+    """Says what lies behind the file's end, and whether its last data records were filled up."""
+    surplus = 0 if end is None else size_of(gdf.path) - end
+    if surplus > 0:
+        hint = surplus_hint(gdf.path, end, b"GDF ")
+        notes.append(f"{surplus} bytes after its last event are not read{hint}")
+    last = gdf.header_bytes + gdf.num_records * gdf.record_bytes
+    if zeros := zeros_at_the_end(gdf.path, gdf.header_bytes, last) // gdf.record_bytes:
+        notes.append(f"the last {zeros} data records hold nothing but zeros, in every signal")

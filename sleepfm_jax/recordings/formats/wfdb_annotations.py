@@ -162,7 +162,7 @@ def wfdb_scoring(path: Path) -> Scoring:
 def _header_beside(path: Path) -> tuple[float, int] | None:
     """(Hz, samples or 0) of the record's header, where one lies beside its annotations."""
     header = path.with_suffix(".hea")
-    if not header.is_file():
+    if not (header.is_file() or header.is_symlink()):  # a link to nothing is told of below
         return None
     text = read_head(header, 10_000).decode("latin-1")
     for line in text.splitlines():

@@ -1,7 +1,7 @@
 """WFDB records (PhysioNet): a `.hea` header and the `.dat` or `.mat` files that it names.
 
-The header is checked against the files before the wfdb library is let near them: what it claims
-decides what the library allocates. https://physionet.org/physiotools/wag/header-5.htm
+The header is checked against the files before any sample is read: what it claims decides what is
+allocated. https://physionet.org/physiotools/wag/header-5.htm
 """
 
 from __future__ import annotations
@@ -9,21 +9,18 @@ from __future__ import annotations
 import math
 import os
 import re
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from sleepfm_jax.errors import RecordingError
-from sleepfm_jax.recordings.files import MAX_DAYS, read_head, size_of
+from sleepfm_jax.recordings.files import MAX_DAYS, read_head, size_of, unfetched
 from sleepfm_jax.recordings.formats.wfdb_annotations import events_of, read_wfdb_annotations
-from sleepfm_jax.recordings.formats.wfdb_record_line import standard_record_line
+from sleepfm_jax.recordings.formats.wfdb_header import Header, parse_header
+from sleepfm_jax.recordings.formats.wfdb_samples import FORMATS, digital_samples
 from sleepfm_jax.recordings.recording import (
     Channel,
     Recording,
@@ -35,26 +32,10 @@ from sleepfm_jax.recordings.recording import (
     scaled,
     voltage_unit,
 )
+from sleepfm_jax.recordings.transfer import refuse_text, surplus_hint, zeros_at_the_end
 
 _MAX_HEADER_BYTES = 5_000_000
 _MAX_SIGNALS = 4096
-# Bytes of a sample, what a missing one reads as, and its bits. FLAC's are a guess from above.
-_FORMATS = {
-    "8": (1, None, 32),
-    "16": (2, -(1 << 15), 16),
-    "24": (3, -(1 << 23), 32),
-    "32": (4, -(1 << 31), 32),
-    "61": (2, -(1 << 15), 16),
-    "80": (1, -(1 << 7), 16),
-    "160": (2, -(1 << 15), 16),
-    "212": (1.5, -(1 << 11), 16),
-    "310": (4 / 3, -(1 << 9), 16),
-    "311": (4 / 3, -(1 << 9), 16),
-    "508": (0.001, -(1 << 7), 16),
-    "516": (0.001, -(1 << 15), 16),
-    "524": (0.001, -(1 << 23), 32),
-}
-_DEFAULT_GAIN = 200.0  # of a header that gives none, says WFDB
 
 
 @dataclass
@@ -62,10 +43,16 @@ class _Segment:
     """One single-segment record whose header fits its files."""
 
     path: Path  # of the header
-    header: Any  # wfdb.Record
+    header: Header
     frames: int  # complete ones in the files
     notes: list[str]
     digital: dict[int, np.ndarray] = field(default_factory=dict)  # read, and not yet fetched
+
+    def samples(self, index: int) -> np.ndarray:
+        """Digital samples int [frames * samps_per_frame] of one signal; it is kept no longer."""
+        if index not in self.digital:  # all at once: the signals are interleaved in their file
+            self.digital = digital_samples(self.path, self.header, self.frames)
+        return self.digital.pop(index)
 
 
 def read_wfdb(
@@ -84,19 +71,24 @@ def read_wfdb(
     path = header_path(Path(path))
     header = _read_header(path)
     notes: list[str] = []
-    if hasattr(header, "seg_name"):
+    if header.segments is not None:
         segments = _segments(path, header, notes)
     else:
         segment = _check(path, header)
         notes += segment.notes
         segments = [(0, segment)]
     frames = max(at + segment.frames for at, segment in segments)
-    if isinstance(header.sig_len, int) and hasattr(header, "seg_name"):
-        frames = max(frames, header.sig_len)
-    fs = float(header.fs)
+    if header.segments is not None:
+        frames = max(frames, header.sig_len or 0)
+    fs = header.fs
     if frames == 0:
-        names = dict.fromkeys(name for _, part in segments for name in part.header.file_name)
-        raise RecordingError(path, f"{', '.join(names)}: no sample in it; copy it again")
+        sizes = {
+            name: part.path.with_name(name).stat().st_size
+            for _, part in segments
+            for name in part.header.file_names
+        }
+        said = ", ".join(f"{name} has {size} bytes" for name, size in sizes.items())
+        raise RecordingError(path, f"{said}: no sample in it; copy it again")
     if frames / fs > MAX_DAYS * 86_400:
         raise RecordingError(
             path, f"the header claims {frames / fs / 86_400:.0f} days: damaged header"
@@ -136,59 +128,30 @@ def header_path(path: Path) -> Path:
     raise RecordingError(path, f"a WFDB record needs its header: no {path.stem}.hea beside it")
 
 
-def _read_header(path: Path) -> Any:
-    """wfdb.Record or wfdb.MultiRecord of a header, nothing but parsed."""
+def _read_header(path: Path) -> Header:
     raw = read_head(path, _MAX_HEADER_BYTES + 1)
     if not _MAX_HEADER_BYTES >= len(raw) > 0:
         raise RecordingError(path, f"is no WFDB header: it has {len(raw)} bytes")
     try:
-        with _library() as wfdb:
-            header = wfdb.rdheader(str(path.resolve().with_suffix("")))
-    except Exception as error:  # wfdb raises whatever its parser stumbles over
-        raise RecordingError(
-            path, f"is not a readable WFDB header ({error or type(error).__name__})"
-        ) from error
-    if not isinstance(header.n_sig, int) or not 0 < header.n_sig <= _MAX_SIGNALS:
-        raise RecordingError(path, f"the header says {header.n_sig} signals: damaged header")
-    if reason := bad_sfreq(float(header.fs or 0)):
+        header = parse_header(raw.decode("ascii", errors="ignore"))
+    except ValueError as error:
+        raise RecordingError(path, f"is not a readable WFDB header ({error})") from error
+    if not 0 < header.num_signals <= _MAX_SIGNALS:
+        raise RecordingError(path, f"the header says {header.num_signals} signals: damaged header")
+    if reason := bad_sfreq(header.fs):
         raise RecordingError(path, f"{reason}: damaged header")
     lines = [line.split() for line in raw.decode("latin-1").splitlines() if line.strip()]
-    lines = [fields for fields in lines if not fields[0].startswith("#")]
-    # wfdb takes of a number what it understands: 1 of 1e99.
-    told = lines[0][2].partition("/")[0] if len(lines[0]) > 2 else str(header.fs)
+    fields = next(line for line in lines if not line[0].startswith("#"))
+    # The grammar takes of a number what it understands: 1 of 1e99.
+    told = fields[2].partition("/")[0] if len(fields) > 2 else str(header.fs)
     if not re.fullmatch(r"\d*\.?\d+", told) or float(told) != header.fs:
         raise RecordingError(path, f"its sampling rate {told[:40]!r} is no number: damaged header")
-    if len(lines[0]) > 3 and lines[0][3] != str(header.sig_len or 0):
-        raise RecordingError(path, f"its number of samples {lines[0][3][:40]!r} is none")
-    # wfdb fills in a gain where the header has none (or 0), and does not say so.
-    header.uncalibrated = [
-        len(fields) < 3 or re.match(r"0*\.?0*(?:[^\d.]|$)", fields[2]) is not None
-        for fields in lines[1:]
-    ]
+    if len(fields) > 3 and fields[3] != str(header.sig_len or 0):
+        raise RecordingError(path, f"its number of samples {fields[3][:40]!r} is none")
     return header
 
 
-@contextmanager
-def _library() -> Iterator[Any]:
-    """The wfdb module, without its warnings: 4.3 uses what pandas 3 deprecates.
-
-    It reads headers from their files and from nowhere else, each time anew, so that what archives
-    write otherwise (`wfdb_record_line`) has to be put right inside of it.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import wfdb  # most of a second to import, and only for WFDB records
-        from wfdb.io import _header
-
-        parse = _header._parse_record_line
-        _header._parse_record_line = lambda line: parse(standard_record_line(line))
-        try:
-            yield wfdb
-        finally:
-            _header._parse_record_line = parse
-
-
-def _start(header: Any, notes: list[str]) -> datetime | None:
+def _start(header: Header, notes: list[str]) -> datetime | None:
     if header.base_time is None:
         return None
     if header.base_date is None:
@@ -207,90 +170,97 @@ def _beside(path: Path, name: str | None) -> Path:
     return path.parent / name
 
 
-def _check(path: Path, header: Any) -> _Segment:
+def _check(path: Path, header: Header) -> _Segment:
     """The complete frames that every signal file of a header holds."""
-    count, notes = header.n_sig, []
-    if not all(
-        len(getattr(header, name) or ()) == count
-        for name in ("file_name", "fmt", "adc_gain", "baseline", "sig_name", "uncalibrated")
-    ):
-        raise RecordingError(path, f"the header says {count} signals and describes fewer")
+    count, notes = header.num_signals, []
+    if len(header.signals) != count:
+        raise RecordingError(
+            path, f"the header says {count} signals and describes {len(header.signals)}"
+        )
     promised = header.sig_len
     frames = math.inf
-    for name in dict.fromkeys(header.file_name):
-        members = [i for i in range(count) if header.file_name[i] == name]
-        formats = {header.fmt[i] for i in members}
-        if len(formats) > 1 or header.fmt[members[0]] not in _FORMATS:
+    filled = math.inf  # frames of zeros at the end of every file
+    for name in header.file_names:
+        members = [signal for signal in header.signals if (signal.file_name or "") == name]
+        formats = {signal.fmt for signal in members}
+        fmt = members[0].fmt
+        if len(formats) > 1 or fmt not in FORMATS:
             raise RecordingError(
-                path, f"signal file {name}: formats {sorted(map(str, formats))} cannot be read"
+                path, f"signal file {name}: formats {sorted(formats)} cannot be read"
             )
-        rate = [header.samps_per_frame[i] or 1 for i in members]
-        offset = header.byte_offset[members[0]] or 0
-        skews = [header.skew[i] or 0 for i in members]
-        if min(rate) < 1 or max(rate) > 100_000 or offset < 0 or min(skews) < 0:
+        rate = [signal.samps_per_frame or 1 for signal in members]
+        offset = members[0].byte_offset
+        skew = max(signal.skew for signal in members)
+        if max(rate) > 100_000:
             raise RecordingError(path, f"signal file {name}: damaged header")
         file = _beside(path, name)
+        if reason := unfetched(file):
+            raise RecordingError(path, f"its signal file {name}: {reason}")
         if not file.is_file():
             raise RecordingError(path, f"its signal file {name} is not there")
-        width = _FORMATS[header.fmt[members[0]]][0] * sum(rate)
-        present = max(0, int((file.stat().st_size - offset) / width + 1e-9))
-        if max(skews) >= max(present, 1):  # a file without any sample is told of by its frames
-            raise RecordingError(path, f"signal file {name}: skew of {max(skews)} samples")
+        size = file.stat().st_size
+        width = FORMATS[fmt][0] * sum(rate)
+        present = max(0, int((size - offset) / width + 1e-9))
+        if promised and not fmt.startswith("5"):  # FLAC's length says nothing
+            _check_size(path, name, size, offset, width, promised, notes)
+            end = offset + int(min(present, promised) * width)
+            filled = min(filled, zeros_at_the_end(file, offset, end) // width)
+        elif not fmt.startswith("5"):
+            refuse_text(path, name=name)
+        if skew >= max(present, 1):  # a file without any sample is told of by its frames
+            raise RecordingError(path, f"signal file {name}: skew of {skew} samples")
         frames = min(frames, present)
     if promised:
         if frames < promised:
             notes.append(f"truncated: {frames} of {promised} samples present")
         frames = min(frames, promised)
+        if header.fs <= filled < frames:
+            notes.append(
+                f"the last {filled / header.fs:g} s hold nothing but zeros, in all signals"
+            )
     else:
-        if any(header.fmt[i].startswith("5") for i in range(count)):
+        if any(signal.fmt.startswith("5") for signal in header.signals):
             raise RecordingError(path, "the header gives no number of samples")
         notes.append("the header gives no number of samples: those in its files are read")
     return _Segment(path, header, int(frames), notes)
 
 
-def _digital(segment: _Segment, index: int) -> np.ndarray:
-    """Digital samples int [frames * samps_per_frame] of one signal; it is kept no longer."""
-    if index not in segment.digital:  # all at once: the signals are interleaved in their file
-        bits = max(_FORMATS[fmt][2] for fmt in segment.header.fmt)
-        try:
-            with _library() as wfdb:
-                record = wfdb.rdrecord(
-                    str(segment.path.resolve().with_suffix("")),
-                    sampto=segment.frames if segment.header.sig_len else None,
-                    physical=False,
-                    smooth_frames=False,
-                    return_res=bits,
-                )
-        except Exception as error:
-            raise RecordingError(
-                segment.path, f"its signals cannot be read ({error or type(error).__name__})"
-            ) from error
-        rates = [rate or 1 for rate in segment.header.samps_per_frame]
-        segment.digital = {
-            i: digital[: segment.frames * rates[i]] for i, digital in enumerate(record.e_d_signal)
-        }
-    return segment.digital.pop(index)
+def _check_size(
+    path: Path, name: str, size: int, offset: int, width: float, promised: int, notes: list[str]
+) -> None:
+    """Compares a signal file's size with what its header says of it."""
+    expected = offset + math.ceil(width * promised)
+    # Samples of 212 and the like come in groups: the last one may be written whole.
+    spare = 0 if float(width).is_integer() else 3
+    refuse_text(path, size if expected <= size <= expected + spare else expected, name=name)
+    if size > expected + spare:
+        hint = surplus_hint(path.with_name(name), expected)
+        notes.append(
+            f"{size - expected} bytes of {name} after the last of {promised} samples are not read"
+            f"{hint}"
+        )
 
 
 def _physical(segment: _Segment, index: int, modality: str) -> tuple[np.ndarray, str, list[str]]:
     """(float32 [T], unit, notes) of one signal of one segment."""
-    header, notes = segment.header, []
-    digital = _digital(segment, index)
-    gain, baseline = header.adc_gain[index] or _DEFAULT_GAIN, header.baseline[index]
-    if header.uncalibrated[index]:
+    signal, notes = segment.header.signals[index], []
+    digital = segment.samples(index)
+    if not signal.calibrated:
         notes.append("no gain in the header: 200 units per mV are assumed, as WFDB says")
-    unit, factor = voltage_unit(header.units[index] or "mV", modality, notes)
-    bits, middle = header.adc_res[index] or 0, header.adc_zero[index] or 0
-    missing = _FORMATS[header.fmt[index]][1]
+    unit, factor = voltage_unit(signal.units, modality, notes)
+    bits, middle = signal.adc_res, signal.adc_zero
+    missing = FORMATS[signal.fmt][1]
     absent = digital == missing if missing is not None else np.zeros(len(digital), bool)
     half = 2.0 ** (bits - 1) if 0 < bits <= 32 else math.inf
     notes += amplitude_notes(digital[~absent], middle - half, middle + half - 1, modality)
-    samples = scaled(digital, zero=baseline or 0, divisor=gain, factor=factor)
+    samples = scaled(digital, zero=signal.baseline, divisor=signal.adc_gain, factor=factor)
     if absent.any():
         samples[absent] = np.nan
         notes.append(f"{absent.mean():.1%} of the samples are marked as missing")
-    told = header.checksum[index]
-    complete = segment.frames == header.sig_len and not any(header.skew)
+    told = signal.checksum
+    complete = segment.frames == segment.header.sig_len and not any(
+        other.skew for other in segment.header.signals
+    )
     if told is not None and complete and (int(digital.sum(dtype=np.int64)) - told) % 65536:
         notes.append("the header's checksum does not match: samples were changed or damaged")
     return samples, unit, notes
@@ -299,24 +269,23 @@ def _physical(segment: _Segment, index: int, modality: str) -> tuple[np.ndarray,
 # --- segments -------------------------------------------------------------------------------------
 
 
-def _segments(path: Path, header: Any, notes: list[str]) -> list[tuple[int, _Segment]]:
+def _segments(path: Path, header: Header, notes: list[str]) -> list[tuple[int, _Segment]]:
     """(first frame, segment) of every segment that has signals, in the order of the header."""
-    names, lengths = header.seg_name or [], header.seg_len or []
-    if not names or len(names) != len(lengths) or any(x is None or x < 0 for x in lengths):
+    if not header.segments:
         raise RecordingError(path, "the header of its segments is damaged")
     found: list[tuple[int, _Segment]] = []
     at = absent = 0
-    for i, (name, length) in enumerate(zip(names, lengths)):
+    for i, (name, length) in enumerate(header.segments):
         if name == "~" or (i == 0 and length == 0):  # nothing recorded; the layout of what follows
             absent += length
             at += length
             continue
         own = _beside(path, f"{name}.hea")
         part = _read_header(own)
-        if hasattr(part, "seg_name"):
+        if part.segments is not None:
             raise RecordingError(own, "is a segment, and has segments itself: damaged header")
         if part.fs != header.fs:
-            raise RecordingError(own, f"is at {part.fs} Hz, the record at {header.fs} Hz")
+            raise RecordingError(own, f"is at {part.fs:g} Hz, the record at {header.fs:g} Hz")
         segment = _check(own, part)
         notes += [f"{own.name}: {note}" for note in segment.notes]
         if segment.frames > length:
@@ -332,7 +301,7 @@ def _segments(path: Path, header: Any, notes: list[str]) -> list[tuple[int, _Seg
         )
     if not found:
         raise RecordingError(path, "none of its segments holds a signal")
-    notes.append(f"{len(found)} segments, {absent / float(header.fs):g} s without any")
+    notes.append(f"{len(found)} segments, {absent / header.fs:g} s without any")
     return found
 
 
@@ -343,12 +312,12 @@ def _traces(
     places: dict[tuple[str, int], list[tuple[int, _Segment, int]]] = {}
     for at, segment in segments:
         seen: dict[str, int] = {}
-        for i, name in enumerate(segment.header.sig_name):
-            label = name or f"signal {i}"
+        for i, signal in enumerate(segment.header.signals):
+            label = signal.sig_name or f"signal {i}"
             seen[label] = seen.get(label, 0) + 1
             places.setdefault((label, seen[label]), []).append((at, segment, i))
     rates = {
-        key: {segment.header.samps_per_frame[i] or 1 for _, segment, i in parts}
+        key: {segment.header.signals[i].samps_per_frame or 1 for _, segment, i in parts}
         for key, parts in places.items()
     }
     gaps = [
@@ -368,7 +337,7 @@ def _traces(
 def _read_parts(
     label: str, parts: list[tuple[int, _Segment, int]], frames: int, fs: float, modality: str
 ) -> Channel:
-    rate = parts[0][1].header.samps_per_frame[parts[0][2]] or 1
+    rate = parts[0][1].header.signals[parts[0][2]].samps_per_frame or 1
     whole = None
     notes: list[str] = []
     units = []

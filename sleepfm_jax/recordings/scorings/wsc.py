@@ -76,7 +76,7 @@ def _check_log(path: Path, start: datetime | None) -> None:
     if not path.name.endswith(".stg.txt") or start is None:
         return
     log = path.with_name(path.name.removesuffix(".stg.txt") + ".log.txt")
-    if not log.is_file():
+    if not (log.is_file() or log.is_symlink()):  # a link to nothing is told of when it is read
         return
     begun = []
     for line in read_text(log, "log").splitlines():

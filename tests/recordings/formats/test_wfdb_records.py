@@ -257,7 +257,7 @@ def test_a_header_that_lies(tmp_path: Path, digital: np.ndarray, old, new, cause
 def test_a_signal_file_without_a_byte(tmp_path: Path, digital: np.ndarray):
     path = record(tmp_path, digital)
     (tmp_path / "r.dat").write_bytes(b"")
-    refused(path, "r.dat: no sample in it; copy it again")
+    refused(path, "r.dat has 0 bytes: no sample in it; copy it again")
 
 
 def test_no_header(tmp_path: Path, digital: np.ndarray):
