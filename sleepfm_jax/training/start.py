@@ -48,15 +48,21 @@ def start(
       CheckpointError: made with another configuration, or what to initialise from has nothing that
         fits.
     """
-    step = checkpoints.latest() or 0
-    if step:
-        about = checkpoints.about(step)
-        check_same_run(about["config"], config, checkpoints)
-    state = jax.jit(create, out_shardings=shardings)()
-    if step:
-        state, about = checkpoints.restore(step, state)
+    if checkpoints.latest() is not None:
+        like = jax.tree.map(
+            lambda x, placed: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=placed),
+            jax.eval_shape(create),
+            shardings,
+        )
+
+        def read(step):
+            check_same_run(checkpoints.about(step)["config"], config, checkpoints)
+            return checkpoints.restore(step, like)
+
+        step, (state, about) = checkpoints.newest(read)
         logging.info("going on from step %d of %d", step, config["steps"])
         return Start(step, state, about)
+    state = jax.jit(create, out_shardings=shardings)()
     if config["initialise_from"]:
         state = initialise(state, config["initialise_from"])
     return Start(0, state, {})
@@ -88,25 +94,28 @@ def initialise(state: TrainState, folder: str) -> TrainState:
       CheckpointError: no checkpoint there, or nothing in it fits.
     """
     source = open_existing(folder)
-    step = source.latest()
     fields = {"params": state.params, "batch_stats": state.batch_stats}
-    stored = _by_path({name: source.shapes(step).get(name, {}) for name in fields})
     fresh = _by_path(fields)
-    taken = {
-        path
-        for path, leaf in fresh.items()
-        if path in stored and tuple(stored[path].shape) == tuple(leaf.shape)
-    }
-    if not any(path.startswith("params/") for path in taken):
-        raise CheckpointError(
-            f"{folder}: nothing in it fits: this run has parameters like "
-            f"{_some(fresh)}; the checkpoint has {_some(stored)}"
-        )
-    like = {
-        path: jax.ShapeDtypeStruct(fresh[path].shape, fresh[path].dtype, sharding=leaf_sharding)
-        for path, leaf_sharding in ((p, fresh[p].sharding) for p in sorted(taken))
-    }
-    values = _by_path(source.restore_parts(step, _nested(like)))
+
+    def read(step):
+        stored = _by_path({name: source.shapes(step).get(name, {}) for name in fields})
+        taken = {
+            path
+            for path, leaf in fresh.items()
+            if path in stored and tuple(stored[path].shape) == tuple(leaf.shape)
+        }
+        if not any(path.startswith("params/") for path in taken):
+            raise CheckpointError(
+                f"{folder}: nothing in it fits: this run has parameters like "
+                f"{_some(fresh)}; the checkpoint has {_some(stored)}"
+            )
+        like = {
+            path: jax.ShapeDtypeStruct(fresh[path].shape, fresh[path].dtype, sharding=placed)
+            for path, placed in ((p, fresh[p].sharding) for p in sorted(taken))
+        }
+        return stored, taken, _by_path(source.restore_parts(step, _nested(like)))
+
+    step, (stored, taken, values) = source.newest(read)
     source.close()
     logging.info("%d arrays from step %d of %s", len(taken), step, folder)
     for what, paths in (
