@@ -9,6 +9,7 @@ and are taken at their word.
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import json
 import logging
@@ -305,19 +306,28 @@ class Checkpoints:
         return target
 
 
-def _let_go(error: BaseException) -> None:
-    """Drops the reads of other arrays that a failed one left behind, unfinished: Python would
-    complain of each on stderr, at some later time."""
-    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)
-            while error is not None:
-                traceback.clear_frames(error.__traceback__)
-                error = error.__cause__ or error.__context__
-            gc.collect()
-    finally:
-        sys.unraisablehook = hook
+@functools.cache
+def _ignore_what_follows() -> None:
+    """A read that failed leaves those of other arrays behind, unfinished. Each would complain on
+    stderr, at some later time and from some thread, below the one line that says what happened."""
+    before = sys.unraisablehook
+
+    def hook(found):
+        if str(found.exc_value) not in ("Event loop is closed", "coroutine ignored GeneratorExit"):
+            before(found)
+
+    sys.unraisablehook = hook
+    logging.getLogger("asyncio").addFilter(lambda r: "never retrieved" not in r.getMessage())
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Drops what a failed read left behind; see `_ignore_what_follows`."""
+    _ignore_what_follows()
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
+    gc.collect()
 
 
 def _some(words: list[str], between: str = ", ", most: int = 3) -> str:

@@ -158,7 +158,7 @@ def test_nothing_left_is_an_error_and_never_a_fresh_start(run):
 
     shardings = jax.tree.map(lambda x: x.sharding, STATE)
     with pytest.raises(DamagedCheckpoint, match=told):
-        start(checkpoints, {"steps": 9, "initialise_from": ""}, create, shardings)
+        start(checkpoints, {"steps": 9, "initialise_from": ""}, create, shardings, {})
     checkpoints.close()
     assert (run / "2").is_dir() and (run / "4.damaged").is_dir()
 
