@@ -88,8 +88,9 @@ def train(
     if first:
         workdir.mkdir(parents=True, exist_ok=True)
     multihost_utils.sync_global_devices("the workdir exists")
+    data = datasets.identities(data_dir, names)
     checkpoints = Checkpoints(workdir / "checkpoints", keep=config["keep"])
-    begin = start(checkpoints, config, create, shardings)
+    begin = start(checkpoints, config, create, shardings, data)
     state, resumed_at = begin.state, begin.step
     if resumed_at:
         batches.set_state(begin.about["data_position"])
@@ -98,6 +99,7 @@ def train(
         "config": config,
         "preprocessing": records.metadata,
         "datasets": dict(zip(names, records.metadata_of.values())),
+        "data": data,
         "subjects": sorted(examples.people()),  # whom no probe may score
         "best": begin.about.get("best"),  # a save may come before anybody looks again
     }

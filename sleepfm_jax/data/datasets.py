@@ -166,6 +166,26 @@ def count(data_dir: str | Path, names: Sequence[str], split: str) -> int:
     return sum(info.splits[split].num_examples for info in infos if split in info.splits)
 
 
+def identities(data_dir: str | Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """What tells each of the named datasets from another build of it, as JSON: version, splits with
+    their bytes and the clips of each shard, and the build's own fingerprint where it left one.
+
+    Not where it lies: a copy is the same dataset.
+    """
+    found = {}
+    for name in names:
+        folder = find_dataset(data_dir, name)
+        info = tfds.builder_from_directory(folder).info
+        found[name] = {"version": str(info.version)}
+        for split, about in sorted(info.splits.items()):
+            found[name][f"clips in the shards of {split}"] = list(about.shard_lengths)
+            found[name][f"bytes of {split}"] = about.num_bytes
+        if (folder / provenance.FILENAME).exists():
+            said = provenance.load(folder).get("spec", {})
+            found[name]["fingerprint of the build"] = said.get("fingerprint")
+    return found
+
+
 def open_records(data_dir: str | Path, names: Sequence[str], split: str) -> Records:
     """The records of one split of the named datasets, one after the other."""
     return Records([find_dataset(data_dir, name) for name in names], split)

@@ -13,6 +13,7 @@ from absl import logging
 from sleepfm_jax import config as configuration
 from sleepfm_jax.errors import CheckpointError
 from sleepfm_jax.training.checkpoint import Checkpoints, open_existing
+from sleepfm_jax.training.same_data import check_alike, check_same_data
 from sleepfm_jax.training.sharding import path_string
 from sleepfm_jax.training.state import TrainState
 
@@ -37,17 +38,21 @@ def start(
     config: Mapping[str, Any],
     create: Callable[[], TrainState],
     shardings: Any,
+    data: Mapping[str, Any],
 ) -> Start:
     """The newest checkpoint of the run; else a fresh state with what `config.initialise_from` has
     for it; else a fresh one.
 
     Args:
       create: the fresh state, traceable; shardings: of its leaves.
+      data: `data.datasets.identities` of the datasets.
 
     Raises:
-      CheckpointError: made with another configuration, or what to initialise from has nothing that
-        fits.
+      CheckpointError: made with another configuration or other data, all damaged, or what to
+        initialise from has nothing that fits.
+      ConfigError: the processes of the run are not about to do the same.
     """
+    check_alike(**{"newest step": checkpoints.latest(), "configuration": config, "data": data})
     if checkpoints.latest() is not None:
         like = jax.tree.map(
             lambda x, placed: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=placed),
@@ -56,7 +61,9 @@ def start(
         )
 
         def read(step):
-            check_same_run(checkpoints.about(step)["config"], config, checkpoints)
+            about = checkpoints.about(step)
+            check_same_run(about["config"], config, checkpoints)
+            check_same_data(about.get("data", {}), data, checkpoints.folder)
             return checkpoints.restore(step, like)
 
         step, (state, about) = checkpoints.newest(read)
