@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import gc
+import inspect
 import json
 import logging
 import os
@@ -28,6 +29,7 @@ from absl import logging as absl_logging
 from etils import epath
 from jax.experimental import multihost_utils
 
+from sleepfm_jax import folders
 from sleepfm_jax.errors import CheckpointError, DamagedCheckpoint
 from sleepfm_jax.training import checksums
 from sleepfm_jax.training.sharding import path_string
@@ -65,7 +67,7 @@ class Checkpoints:
     """
 
     def __init__(self, folder: str | Path, *, keep: int = 2, read_only: bool = False):
-        self.folder = Path(folder).absolute()
+        self.folder = folders.local(folder, "checkpoints").absolute()
         self._read_only = read_only
         if read_only:
             # Orbax warns of each consequence of what is asked for here.
@@ -313,7 +315,8 @@ def _ignore_what_follows() -> None:
     before = sys.unraisablehook
 
     def hook(found):
-        if str(found.exc_value) not in ("Event loop is closed", "coroutine ignored GeneratorExit"):
+        closed = str(found.exc_value) == "Event loop is closed"
+        if not (closed or inspect.iscoroutine(found.object)):
             before(found)
 
     sys.unraisablehook = hook
@@ -353,9 +356,10 @@ def open_existing(folder: str | Path) -> Checkpoints:
       folder: the run's `checkpoints` (or `best`) folder, or the run's workdir.
 
     Raises:
+      ConfigError: a bucket.
       CheckpointError: no such folder, or no complete checkpoint in it.
     """
-    folder = Path(folder)
+    folder = folders.local(folder, "checkpoint")
     if not folder.is_dir():
         raise CheckpointError(f"{folder}: no such checkpoint folder")
     if (folder / "checkpoints").is_dir():
