@@ -16,7 +16,7 @@ from jax.experimental import multihost_utils
 from tqdm import tqdm
 
 from sleepfm_jax import config as configuration
-from sleepfm_jax import experiment
+from sleepfm_jax import experiment, folders
 from sleepfm_jax.data import datasets, stream
 from sleepfm_jax.errors import Preempted, TrainingStopped
 from sleepfm_jax.evaluators.evaluator import Evaluator, due
@@ -59,7 +59,8 @@ def train(
     # Tuples become lists, as they come back from a checkpoint.
     config = json.loads(json.dumps(config))
     warnings = configuration.check(config)
-    workdir, first = Path(workdir), jax.process_index() == 0
+    workdir, data_dir = folders.local(workdir, "workdir"), folders.local(data_dir, "data_dir")
+    first = jax.process_index() == 0
     names, batch_size = config["data"]["datasets"], config["batch_size"]
     records = datasets.open_records(data_dir, names, "train")
     datasets.check_no_leak(data_dir, names)

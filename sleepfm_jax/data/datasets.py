@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
+from sleepfm_jax import folders
 from sleepfm_jax.data import people, provenance
 from sleepfm_jax.data.record import Record, decode
 from sleepfm_jax.errors import DatasetError
@@ -130,12 +131,14 @@ def find_dataset(data_dir: str | Path, name: str) -> Path:
     """The folder of the newest version of a built dataset: data_dir/name/**/dataset_info.json.
 
     Raises:
+      ConfigError: a bucket.
       DatasetError: nothing built there; the message says what is.
     """
-    root = Path(data_dir) / name
+    data_dir = folders.local(data_dir, "data_dir")
+    root = data_dir / name
     found = sorted(root.glob("**/dataset_info.json"), key=lambda p: _version(p.parent.name))
     if not found:
-        there = sorted({p.relative_to(data_dir).parts[0] for p in _infos(Path(data_dir))})
+        there = sorted({p.relative_to(data_dir).parts[0] for p in _infos(data_dir)})
         raise DatasetError(
             f"no dataset {name!r} under {data_dir}"
             + (f" (there: {', '.join(there)})" if there else "")
