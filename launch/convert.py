@@ -17,8 +17,6 @@ means that --to is there.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from absl import app, flags
 
 from launch import programs
@@ -52,10 +50,11 @@ def main(argv: list[str]) -> int:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]!r}: flags begin with --")
     from configs import sleepfm
+    from sleepfm_jax import folders
     from sleepfm_jax.data.clips import preprocessing
     from sleepfm_jax.interop import checkpoints, files, from_torch
 
-    source, target = Path(_FROM.value), Path(_TO.value)
+    source, target = folders.local(_FROM.value, "--from"), folders.local(_TO.value, "--to")
     if source.is_dir():
         named, about = checkpoints.load_named(source, _STEP.value)
     else:

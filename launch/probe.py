@@ -17,7 +17,6 @@ is printed. Exit code 0 means that they are there.
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 from absl import app, flags
 
@@ -48,11 +47,12 @@ def main(argv: list[str]) -> int:
     """See the module's docstring."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]!r}: flags begin with --")
-    from sleepfm_jax import probe
+    from sleepfm_jax import folders, probe
     from sleepfm_jax.data import datasets
     from sleepfm_jax.report import page as report
     from sleepfm_jax.report import run_folder
 
+    workdir = folders.local(_WORKDIR.value, "--workdir")
     begun = time.perf_counter()
     name, rows = probe.probe(
         _CHECKPOINT.value,
@@ -62,7 +62,6 @@ def main(argv: list[str]) -> int:
         exclude_pretrained=_EXCLUDE_PRETRAINED.value,
         seed=_SEED.value,
     )
-    workdir = Path(_WORKDIR.value)
     workdir.mkdir(parents=True, exist_ok=True)
     run_folder.copy_build_reports(
         workdir, datasets.open_records(_DATA_DIR.value, [_DATASET.value], "train")

@@ -10,7 +10,6 @@ is there.
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 from absl import app, flags
 
@@ -27,9 +26,10 @@ def main(argv: list[str]) -> int:
     """See the module's docstring."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]!r}: flags begin with --")
+    from sleepfm_jax import folders
     from sleepfm_jax.report import page as report
 
-    workdir = Path(_WORKDIR.value)
+    workdir = folders.local(_WORKDIR.value, "--workdir")
     if not (workdir / "results.json").exists():
         raise StorageError(f"{workdir}: no results.json: run launch.pretrain or launch.probe")
     try:

@@ -36,6 +36,10 @@ class CheckpointError(SleepFMError, ValueError):
     exit_code = 5
 
 
+class DamagedCheckpoint(CheckpointError):
+    """A checkpoint that cannot be read as it was written: another one may do."""
+
+
 class WeightsError(SleepFMError, ValueError):
     """Weights that do not fit the model: the message names each entry and what was expected."""
 

@@ -108,22 +108,26 @@ def load(folder: str | Path, step: int | None = None) -> Pretrained:
 
     Args:
       folder: the run's workdir, its `checkpoints` or its `best` folder.
-      step: which checkpoint; None: the newest.
+      step: which checkpoint; None: the newest that is not damaged.
 
     Raises:
-      CheckpointError: the folder is none, or has no such step.
+      CheckpointError: the folder is none, has no such step, or that (or each) is damaged.
       ConfigError: the run was made by a version whose keys this one cannot read.
     """
     checkpoints = open_existing(folder)
-    step = checkpoints.latest() if step is None else step
-    about = checkpoints.about(step)
-    config = configuration.upgrade(about["config"])
-    configuration.check(config)
-    objective = experiment.make_objective(config)
-    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    shapes = jax.eval_shape(lambda: objective.init(jax.random.key(0)))
-    like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), shapes)
-    state = checkpoints.restore_parts(step, dict(zip(("params", "batch_stats"), like)))
+
+    def read(step: int):
+        about = checkpoints.about(step)
+        config = configuration.upgrade(about["config"])
+        configuration.check(config)
+        objective = experiment.make_objective(config)
+        here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+        shapes = jax.eval_shape(lambda: objective.init(jax.random.key(0)))
+        like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), shapes)
+        state = checkpoints.restore_parts(step, dict(zip(("params", "batch_stats"), like)))
+        return about, config, state
+
+    about, config, state = checkpoints.newest(read)[1] if step is None else read(step)
     checkpoints.close()
     params = dict(state["params"])
     return Pretrained(

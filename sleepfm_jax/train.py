@@ -16,7 +16,7 @@ from jax.experimental import multihost_utils
 from tqdm import tqdm
 
 from sleepfm_jax import config as configuration
-from sleepfm_jax import experiment
+from sleepfm_jax import experiment, folders
 from sleepfm_jax.data import datasets, stream
 from sleepfm_jax.errors import Preempted, TrainingStopped
 from sleepfm_jax.evaluators.evaluator import Evaluator, due
@@ -59,7 +59,8 @@ def train(
     # Tuples become lists, as they come back from a checkpoint.
     config = json.loads(json.dumps(config))
     warnings = configuration.check(config)
-    workdir, first = Path(workdir), jax.process_index() == 0
+    workdir, data_dir = folders.local(workdir, "workdir"), folders.local(data_dir, "data_dir")
+    first = jax.process_index() == 0
     names, batch_size = config["data"]["datasets"], config["batch_size"]
     records = datasets.open_records(data_dir, names, "train")
     datasets.check_no_leak(data_dir, names)
@@ -88,8 +89,9 @@ def train(
     if first:
         workdir.mkdir(parents=True, exist_ok=True)
     multihost_utils.sync_global_devices("the workdir exists")
+    data = datasets.identities(data_dir, names)
     checkpoints = Checkpoints(workdir / "checkpoints", keep=config["keep"])
-    begin = start(checkpoints, config, create, shardings)
+    begin = start(checkpoints, config, create, shardings, data)
     state, resumed_at = begin.state, begin.step
     if resumed_at:
         batches.set_state(begin.about["data_position"])
@@ -98,6 +100,7 @@ def train(
         "config": config,
         "preprocessing": records.metadata,
         "datasets": dict(zip(names, records.metadata_of.values())),
+        "data": data,
         "subjects": sorted(examples.people()),  # whom no probe may score
         "best": begin.about.get("best"),  # a save may come before anybody looks again
     }

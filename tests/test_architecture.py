@@ -8,6 +8,7 @@ import pytest
 
 LAYERS = (  # each may import what is above it, and what shares its place in its line
     ("errors",),
+    ("folders",),
     ("signals",),
     ("config",),
     ("recordings", "losses", "models", "metrics"),
@@ -54,7 +55,16 @@ ONLY_IN = {
 }
 NO_JAX = tuple(
     f"sleepfm_jax.{name}"
-    for name in ("errors", "signals", "config", "recordings", "data", "simulation", "metrics")
+    for name in (
+        "errors",
+        "folders",
+        "signals",
+        "config",
+        "recordings",
+        "data",
+        "simulation",
+        "metrics",
+    )
 )
 BUILDERS_SEE = tuple(f"sleepfm_jax.{name}" for name in ("errors", "signals", "recordings", "data"))
 

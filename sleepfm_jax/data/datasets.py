@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
+from sleepfm_jax import folders
 from sleepfm_jax.data import people, provenance
 from sleepfm_jax.data.record import Record, decode
 from sleepfm_jax.errors import DatasetError
@@ -130,12 +131,14 @@ def find_dataset(data_dir: str | Path, name: str) -> Path:
     """The folder of the newest version of a built dataset: data_dir/name/**/dataset_info.json.
 
     Raises:
+      ConfigError: a bucket.
       DatasetError: nothing built there; the message says what is.
     """
-    root = Path(data_dir) / name
+    data_dir = folders.local(data_dir, "data_dir")
+    root = data_dir / name
     found = sorted(root.glob("**/dataset_info.json"), key=lambda p: _version(p.parent.name))
     if not found:
-        there = sorted({p.relative_to(data_dir).parts[0] for p in _infos(Path(data_dir))})
+        there = sorted({p.relative_to(data_dir).parts[0] for p in _infos(data_dir)})
         raise DatasetError(
             f"no dataset {name!r} under {data_dir}"
             + (f" (there: {', '.join(there)})" if there else "")
@@ -164,6 +167,26 @@ def count(data_dir: str | Path, names: Sequence[str], split: str) -> int:
     """Clips of a split, over all of the named datasets that have it."""
     infos = [tfds.builder_from_directory(find_dataset(data_dir, name)).info for name in names]
     return sum(info.splits[split].num_examples for info in infos if split in info.splits)
+
+
+def identities(data_dir: str | Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """What tells each of the named datasets from another build of it, as JSON: version, splits with
+    their bytes and the clips of each shard, and the build's own fingerprint where it left one.
+
+    Not where it lies: a copy is the same dataset.
+    """
+    found = {}
+    for name in names:
+        folder = find_dataset(data_dir, name)
+        info = tfds.builder_from_directory(folder).info
+        found[name] = {"version": str(info.version)}
+        for split, about in sorted(info.splits.items()):
+            found[name][f"clips in the shards of {split}"] = list(about.shard_lengths)
+            found[name][f"bytes of {split}"] = about.num_bytes
+        if (folder / provenance.FILENAME).exists():
+            said = provenance.load(folder).get("spec", {})
+            found[name]["fingerprint of the build"] = said.get("fingerprint")
+    return found
 
 
 def open_records(data_dir: str | Path, names: Sequence[str], split: str) -> Records:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
+from absl import logging
 
 from sleepfm_jax.evaluators.evaluator import Means, Predict
 from sleepfm_jax.metrics.retrieval import retrieval
@@ -36,15 +37,15 @@ class Retrieval:
             clips.append(predictions["clip"])
             presences.append(predictions["presence"])
         yield "loss", means["loss"]
-        yield (
-            "retrieval",
-            retrieval(
-                np.concatenate(clips).swapaxes(0, 1),  # [M, N, D]
-                np.concatenate(presences).swapaxes(0, 1),  # [M, N]
-                candidates=self.candidates,
-                names=self.modalities,
-            ),
+        found = retrieval(
+            np.concatenate(clips).swapaxes(0, 1),  # [M, N, D]
+            np.concatenate(presences).swapaxes(0, 1),  # [M, N]
+            candidates=self.candidates,
+            names=self.modalities,
         )
+        if count := found["clips_left_out"]:
+            logging.warning("retrieval without %d clips: zero or not finite vectors", count)
+        yield "retrieval", found
 
 
 def make(row: Mapping[str, Any], objective: Any) -> Retrieval:

@@ -87,19 +87,22 @@ def load_named(
       CheckpointError: no checkpoint there.
     """
     checkpoints = open_existing(folder)
-    step = checkpoints.latest() if step is None else step
-    about = checkpoints.about(step)
-    if "shapes" in about:
+
+    def read(step: int):
+        about = checkpoints.about(step)
+        if "shapes" not in about:
+            return about, None, pretrained.load(folder, step)
         here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         like = {
             name: jax.ShapeDtypeStruct(shape, dtype, sharding=here)
             for name, (shape, dtype) in about["shapes"].items()
         }
-        named, _ = checkpoints.restore(step, like)
-        checkpoints.close()
-        return jax.tree.map(np.asarray, named), about["weights"]
+        return about, checkpoints.restore(step, like)[0], None
+
+    about, named, encoder = checkpoints.newest(read)[1] if step is None else read(step)
     checkpoints.close()
-    encoder = pretrained.load(folder, step)
+    if encoder is None:
+        return jax.tree.map(np.asarray, named), about["weights"]
     sizes = encoder.config["model"]
     plain = sizes["position_encoding"] == "none"
     options = {k: sizes[k] for k in ("heads", "pooling_heads")}

@@ -47,13 +47,14 @@ def retrieval(
     Returns:
       `top1`, `top5`, `median_rank`, `chance` (expected top-1 by lot): means over the modalities;
       `candidates`: the group size used (the smallest, where modalities differ);
+      `clips_left_out`: with a vector of a present modality that is zero or not finite, and so has
+      no direction;
       `per_modality` {name: {"top1", "top5", "median_rank", "chance", "candidates", "clips",
       "query_to_partner", "partner_to_query"}}; `excluded` {name: reason} for modalities with fewer
       than two valid clips. All figures are NaN when every modality is excluded.
 
     Raises:
-      ValueError: on shapes that disagree, fewer than two candidates, or a vector of a present
-        modality that is zero or not finite.
+      ValueError: on shapes that disagree, or fewer than two candidates.
     """
     e = np.asarray(embeddings, np.float64)
     here = np.asarray(presence, bool)
@@ -67,14 +68,10 @@ def retrieval(
     if len(names) != len(e):
         raise ValueError(f"{len(names)} names for {len(e)} modalities")
     norms = np.linalg.norm(np.where(here[..., None], e, 1.0), axis=-1)  # [M, N]
-    bad = ~(np.isfinite(norms) & (norms > 0))
-    if bad.any():
-        modality, clip = np.argwhere(bad)[0]
-        raise ValueError(
-            f"{int(bad.sum())} vectors of present modalities are zero or not finite "
-            f"(first: {names[modality]}, clip {clip})"
-        )
-    e = np.where(here[..., None], e / norms[..., None], 0.0)  # [M, N, D], absent = 0
+    bad = ~(np.isfinite(norms) & (norms > 0)).all(axis=0)  # [N]
+    here = here & ~bad
+    norms = np.where(here, norms, 1.0)
+    e = np.where(here[..., None], e, 0.0) / norms[..., None]  # [M, N, D], absent = 0
 
     rng = np.random.default_rng(seed)
     per_modality: dict[str, dict] = {}
@@ -95,6 +92,7 @@ def retrieval(
     return {
         **{key: mean(key) for key in ("top1", "top5", "median_rank", "chance")},
         "candidates": min((f["candidates"] for f in per_modality.values()), default=0),
+        "clips_left_out": int(bad.sum()),
         "per_modality": per_modality,
         "excluded": excluded,
     }

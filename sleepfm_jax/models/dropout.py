@@ -44,14 +44,42 @@ def mix(x: jax.Array) -> jax.Array:
 
 def coins(seed: jax.Array, shape: tuple[int, ...], probability: float) -> jax.Array:
     """bool of `shape`, True with `probability`."""
-    place = jnp.zeros(shape, jnp.uint32)
+    low, high = place_words(shape)
+    if high is not None:  # 0 leaves the seed as it is: the first 2**32 places keep their coins
+        seed = seed ^ mix(high)
+    limit = jnp.uint32(min(math.floor(probability * 2**32), 2**32 - 1))
+    return mix(mix(low) ^ seed) < limit
+
+
+def place_words(shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array | None]:
+    """Number of each element of an array, row by row: the low and the high 32 bits, uint32 of
+    `shape`; None for the high ones where all of them are 0."""
+    low = jnp.zeros(shape, jnp.uint32)
+    high = None
     stride = 1
     for axis in reversed(range(len(shape))):
         iota = jax.lax.broadcasted_iota(jnp.uint32, shape, axis)
-        place = place + iota * jnp.uint32(stride & 0xFFFFFFFF)
+        if stride * shape[axis] <= 2**32:
+            low = low + iota * jnp.uint32(stride & 0xFFFFFFFF)  # a stride of 2**32: iota is 0
+        else:
+            low, high = add_product(low, high, iota, stride)
         stride *= shape[axis]
-    limit = jnp.uint32(min(math.floor(probability * 2**32), 2**32 - 1))
-    return mix(mix(place) ^ seed) < limit
+    return low, high
+
+
+def add_product(
+    low: jax.Array, high: jax.Array | None, x: jax.Array, factor: int
+) -> tuple[jax.Array, jax.Array]:
+    """low + 2**32 high + x factor, as low and high 32 bits; all uint32, factor below 2**64."""
+    high = jnp.zeros_like(low) if high is None else high
+    above, factor = jnp.uint32(factor >> 32), factor & 0xFFFFFFFF
+    f0, f1 = jnp.uint32(factor & 0xFFFF), jnp.uint32(factor >> 16)
+    x0, x1 = x & jnp.uint32(0xFFFF), x >> 16
+    middle = x1 * f0 + (x0 * f0 >> 16) + (x0 * f1 & jnp.uint32(0xFFFF))  # at most 2**32 - 1
+    product = x * jnp.uint32(factor)
+    total = low + product
+    carry = (total < product).astype(jnp.uint32)
+    return total, high + x * above + x1 * f1 + (middle >> 16) + (x0 * f1 >> 16) + carry
 
 
 class Dropout(nnx.Module):

@@ -94,10 +94,13 @@ class ConvStage(nnx.Module):
         weight = valid.astype(jnp.float32)
         count = jnp.maximum(weight.sum(), 1) * length
         by_channel = (length, self.features)
-        mean = (weight @ rows).reshape(by_channel).sum(0) / count
+        # In full float32: accelerators round the factors of products by default.
+        highest = jax.lax.Precision.HIGHEST
+        mean = jnp.matmul(weight, rows, precision=highest).reshape(by_channel).sum(0) / count
         # Centred before squaring: a strong offset must not cancel the variance's digits.
         centred = rows - jnp.tile(mean, length)
-        var = (weight @ (centred * centred)).reshape(by_channel).sum(0) / count
+        var = jnp.matmul(weight, centred * centred, precision=highest).reshape(by_channel)
+        var = var.sum(0) / count
         keep = jnp.where(weight.sum() > 0, MOMENTUM, 1.0)
         unbiased = var * count / jnp.maximum(count - 1, 1)
         self.mean[...] = keep * self.mean[...] + (1 - keep) * jax.lax.stop_gradient(

@@ -161,6 +161,7 @@ def retrieval(results: dict) -> dict:
         "top1": number(retrieval.get("top1")),
         "chance": number(retrieval.get("chance")),
         "candidates": retrieval.get("candidates", "an unknown number of"),
+        "clips_left_out": retrieval.get("clips_left_out", 0),
     }
     return {"rows": rows, "excluded": retrieval.get("excluded") or {}, **summary}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,13 @@ class MetricWriter:
                     kept.append(line + "\n")
             except json.JSONDecodeError:  # the line that the kill cut short
                 continue
-        self._path.write_text("".join(kept))
+        # Never half a file under this name: a kill in between would lose what is kept.
+        beside = self._path.with_name(self._path.name + ".new")
+        with beside.open("w") as file:
+            file.writelines(kept)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, self._path)
 
 
 def _number(value: Any) -> int | float:

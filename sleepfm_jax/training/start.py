@@ -13,6 +13,7 @@ from absl import logging
 from sleepfm_jax import config as configuration
 from sleepfm_jax.errors import CheckpointError
 from sleepfm_jax.training.checkpoint import Checkpoints, open_existing
+from sleepfm_jax.training.same_data import check_alike, check_same_data
 from sleepfm_jax.training.sharding import path_string
 from sleepfm_jax.training.state import TrainState
 
@@ -37,26 +38,38 @@ def start(
     config: Mapping[str, Any],
     create: Callable[[], TrainState],
     shardings: Any,
+    data: Mapping[str, Any],
 ) -> Start:
     """The newest checkpoint of the run; else a fresh state with what `config.initialise_from` has
     for it; else a fresh one.
 
     Args:
       create: the fresh state, traceable; shardings: of its leaves.
+      data: `data.datasets.identities` of the datasets.
 
     Raises:
-      CheckpointError: made with another configuration, or what to initialise from has nothing that
-        fits.
+      CheckpointError: made with another configuration or other data, all damaged, or what to
+        initialise from has nothing that fits.
+      ConfigError: the processes of the run are not about to do the same.
     """
-    step = checkpoints.latest() or 0
-    if step:
-        about = checkpoints.about(step)
-        check_same_run(about["config"], config, checkpoints)
-    state = jax.jit(create, out_shardings=shardings)()
-    if step:
-        state, about = checkpoints.restore(step, state)
+    check_alike(**{"newest step": checkpoints.latest(), "configuration": config, "data": data})
+    if checkpoints.latest() is not None:
+        like = jax.tree.map(
+            lambda x, placed: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=placed),
+            jax.eval_shape(create),
+            shardings,
+        )
+
+        def read(step):
+            about = checkpoints.about(step)
+            check_same_run(about["config"], config, checkpoints)
+            check_same_data(about.get("data", {}), data, checkpoints.folder)
+            return checkpoints.restore(step, like)
+
+        step, (state, about) = checkpoints.newest(read)
         logging.info("going on from step %d of %d", step, config["steps"])
         return Start(step, state, about)
+    state = jax.jit(create, out_shardings=shardings)()
     if config["initialise_from"]:
         state = initialise(state, config["initialise_from"])
     return Start(0, state, {})
@@ -88,25 +101,28 @@ def initialise(state: TrainState, folder: str) -> TrainState:
       CheckpointError: no checkpoint there, or nothing in it fits.
     """
     source = open_existing(folder)
-    step = source.latest()
     fields = {"params": state.params, "batch_stats": state.batch_stats}
-    stored = _by_path({name: source.shapes(step).get(name, {}) for name in fields})
     fresh = _by_path(fields)
-    taken = {
-        path
-        for path, leaf in fresh.items()
-        if path in stored and tuple(stored[path].shape) == tuple(leaf.shape)
-    }
-    if not any(path.startswith("params/") for path in taken):
-        raise CheckpointError(
-            f"{folder}: nothing in it fits: this run has parameters like "
-            f"{_some(fresh)}; the checkpoint has {_some(stored)}"
-        )
-    like = {
-        path: jax.ShapeDtypeStruct(fresh[path].shape, fresh[path].dtype, sharding=leaf_sharding)
-        for path, leaf_sharding in ((p, fresh[p].sharding) for p in sorted(taken))
-    }
-    values = _by_path(source.restore_parts(step, _nested(like)))
+
+    def read(step):
+        stored = _by_path({name: source.shapes(step).get(name, {}) for name in fields})
+        taken = {
+            path
+            for path, leaf in fresh.items()
+            if path in stored and tuple(stored[path].shape) == tuple(leaf.shape)
+        }
+        if not any(path.startswith("params/") for path in taken):
+            raise CheckpointError(
+                f"{folder}: nothing in it fits: this run has parameters like "
+                f"{_some(fresh)}; the checkpoint has {_some(stored)}"
+            )
+        like = {
+            path: jax.ShapeDtypeStruct(fresh[path].shape, fresh[path].dtype, sharding=placed)
+            for path, placed in ((p, fresh[p].sharding) for p in sorted(taken))
+        }
+        return stored, taken, _by_path(source.restore_parts(step, _nested(like)))
+
+    step, (stored, taken, values) = source.newest(read)
     source.close()
     logging.info("%d arrays from step %d of %s", len(taken), step, folder)
     for what, paths in (

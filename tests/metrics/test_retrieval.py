@@ -114,6 +114,24 @@ def test_seed_decides_the_deal():
     assert retrieval(e, here, seed=1) != retrieval(e, here, seed=2)
 
 
+def test_vectors_without_a_direction_cost_their_clips_and_not_the_run():
+    e = _related(np.random.default_rng(12), clips=20)
+    here = np.ones((4, 20), bool)
+    assert retrieval(e, here)["clips_left_out"] == 0
+    broken = e.copy()
+    broken[1, 3], broken[2, 4], broken[:, 5] = np.nan, 0, np.inf
+    found = retrieval(broken, here)
+    assert found["clips_left_out"] == 3
+    rest = [i for i in range(20) if i not in (3, 4, 5)]
+    alone = retrieval(e[:, rest], here[:, rest])
+    assert alone | {"clips_left_out": 3} == found
+    absent = here.copy()
+    absent[1, 3] = absent[2, 4] = absent[:, 5] = False
+    assert retrieval(broken, absent)["clips_left_out"] == 0  # nobody reads what is absent
+    nothing = retrieval(0 * e, here)
+    assert np.isnan(nothing["top1"]) and nothing["clips_left_out"] == 20
+
+
 def test_refuses():
     e = _related(np.random.default_rng(12), clips=20)
     here = np.ones((4, 20), bool)
@@ -121,10 +139,5 @@ def test_refuses():
         retrieval(e, here[:, :10])
     with pytest.raises(ValueError, match="must be >= 2"):
         retrieval(e, here, candidates=1)
-    broken = e.copy()
-    broken[1, 3] = np.nan
-    broken[2, 4] = 0
-    with pytest.raises(ValueError, match=r"2 vectors .*first: 1, clip 3"):
-        retrieval(broken, here)
     with pytest.raises(ValueError, match="3 names"):
         retrieval(e, here, names=("a", "b", "c"))

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sleepfm_jax.models.dropout import Dropout, DropoutStream, coins
+from sleepfm_jax.models import dropout
+from sleepfm_jax.models.dropout import Dropout, DropoutStream, add_product, coins, place_words
 from sleepfm_jax.training import sharding
 
 SHAPE = (64, 32, 64)
@@ -63,6 +64,43 @@ def test_no_place_of_two_shapes_shares_coins_by_design_of_the_index():
     """The coin of a place depends on its index in the flattened array, so a taller array starts
     with the same rows: what makes a batch cut over devices see the bits of the whole."""
     np.testing.assert_array_equal(flips(5, shape=(64, 48))[:16], flips(5, shape=(16, 48)))
+
+
+def test_places_are_counted_beyond_32_bits():
+    """As whole numbers of Python would: at the sizes of one dimension of a large array."""
+    x = np.array([0, 1, 2, 65535, 65536, 2**31, 2**32 - 1], np.uint32)
+    factors = (1, 3, 65535, 65536, 2**16 + 1, 2**32 - 1, 2**32, 2**32 + 7, 5 * 2**40 + 12345)
+    for factor in factors:
+        for start in (0, 7, 2**32 - 1):
+            low, high = add_product(jnp.full(x.shape, start, jnp.uint32), None, x, factor)
+            wanted = [(start + int(v) * factor) % 2**64 for v in x]
+            assert [int(a) + 2**32 * int(b) for a, b in zip(low, high)] == wanted
+
+
+def test_only_arrays_beyond_32_bits_have_high_words():
+    for shape in ((3, 5), (2**16, 2**16), (2**32, 1), (1, 2**32), ()):
+        low, high = jax.eval_shape(lambda shape=shape: place_words(shape))
+        assert low.shape == shape and low.dtype == jnp.uint32 and high is None
+    for shape in ((2**16 + 1, 2**16), (2, 2**31 + 1), (2**33, 1), (2, 2**20, 2**20)):
+        low, high = jax.eval_shape(lambda shape=shape: place_words(shape))
+        assert low.shape == high.shape == shape
+
+
+def test_coins_do_not_begin_again_after_32_bits(monkeypatch):
+    """With the places of four rows of 2**30 columns each, of which some are looked at."""
+    some = jnp.asarray(np.random.default_rng(0).integers(0, 2**30, 20000), jnp.uint32)
+    rows = jnp.arange(8, dtype=jnp.uint32)[:, None]
+    low, high = add_product(some + jnp.zeros_like(rows), None, rows, 2**30)
+    assert set(np.unique(high)) == {0, 1}
+    seed = DropoutStream(jax.random.key(0)).next()
+    monkeypatch.setattr(dropout, "place_words", lambda shape: (low, high))
+    found = np.asarray(coins(seed, low.shape, 0.5))
+    monkeypatch.setattr(dropout, "place_words", lambda shape: (low, None))
+    repeating = np.asarray(coins(seed, low.shape, 0.5))
+    np.testing.assert_array_equal(repeating[:4], repeating[4:])
+    np.testing.assert_array_equal(found[:4], repeating[:4])
+    for row in range(4):
+        assert deviation((found[row] == found[row + 4]).mean(), 0.5, some.size) < 5
 
 
 def test_what_is_kept_is_scaled_and_evaluation_changes_nothing():

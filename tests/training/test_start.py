@@ -49,7 +49,7 @@ def begin(folder, config, create):
     shardings = sharding.tree_shardings(jax.eval_shape(create), mesh, sharding.REPLICATED)
     checkpoints = Checkpoints(folder)
     try:
-        found = start(checkpoints, json.loads(json.dumps(config)), create, shardings)
+        found = start(checkpoints, json.loads(json.dumps(config)), create, shardings, {})
     finally:
         checkpoints.close()
     for leaf in jax.tree.leaves(found.state):
