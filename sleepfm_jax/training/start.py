@@ -52,6 +52,11 @@ def start(
     if step:
         about = checkpoints.about(step)
         check_same_run(about["config"], config, checkpoints)
+        if step > config["steps"]:
+            raise CheckpointError(
+                f"{checkpoints.folder}: at step {step} already, beyond config.steps="
+                f"{config['steps']}: give more steps, or another workdir"
+            )
     state = jax.jit(create, out_shardings=shardings)()
     if step:
         state, about = checkpoints.restore(step, state)
