@@ -82,7 +82,7 @@ def test_a_finished_run_goes_on_to_more_steps(whole, tiny_data_dir, tmp_path):
     train.train(smoke(), tiny_data_dir, tmp_path)
     assert lines(tmp_path) == lines(whole)
     np.testing.assert_array_equal(params(tmp_path, 4), params(whole, 4))
-    with pytest.raises(CheckpointError, match="at step 4 already, beyond config.steps=3"):
+    with pytest.raises(CheckpointError, match=r"at step 4 already, beyond config\.steps=3"):
         train.train(smoke(steps=3), tiny_data_dir, tmp_path)
 
 
