@@ -75,7 +75,7 @@ def _train(config, data_dir, workdir, begun, held: contextlib.ExitStack) -> dict
     evaluators = experiment.make_evaluators(config, objective)
     examples = experiment.make_examples(records, objective.layout)
     with experiment.config_errors():
-        mesh = sharding.make_mesh(config["mesh"])
+        mesh = sharding.make_mesh(configuration.mesh_axes(config["mesh"]))
         sharding.check_batch(batch_size, mesh)
         tx = optim.optimiser(config["optimiser"], config["steps"], objective.frozen)
         create = functools.partial(train_state.create, objective, tx, config["seed"])
