@@ -15,15 +15,21 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from absl import app, flags, logging
 
 from launch.storage_errors import storage_error
-from sleepfm_jax.errors import ConfigError, SleepFMError, StorageError
+from sleepfm_jax.errors import ConfigError, SleepFMError, StorageError, TrainingStopped
+
+if TYPE_CHECKING:
+    from launch.others import Others
 
 _HELP = {"--help", "-help", "-h", "-?", "--helpshort", "--helpfull", "--helpxml"}
 _WRITTEN = ("workdir", "to", "out", "data_dir")  # flags that name where a program writes to
+
+others: Others | None = None
+"""The other processes of this run, where there are any; `launch.hosts` sets it."""
 
 Declare = Callable[[Sequence[str]], str]
 """Defines flags that depend on others: from argv, before it is parsed; returns what there is to say
@@ -59,17 +65,22 @@ def run(
                 raise died[0]
             return code
         except app.UsageError as error:
-            return _say("UsageError", error, ConfigError.exit_code)
+            return say("UsageError", error, ConfigError.exit_code)
         except KeyboardInterrupt:
-            return _say("Interrupted", "stopped from outside", 130)
+            return _end("Interrupted", "stopped from outside", 130)
+        except TrainingStopped as error:  # all processes stop together, and finish their save
+            return say(type(error).__name__, error, error.exit_code)
         except Exception as error:
             storage = storage_error(error, _where_it_writes())
             if debugging and (storage or isinstance(error, SleepFMError)):
                 traceback.print_exc()
             if storage:
-                _leave(_say("StorageError", storage, StorageError.exit_code))
+                _leave(_end("StorageError", storage, StorageError.exit_code))
             if isinstance(error, SleepFMError):
-                return _say(type(error).__name__, error, error.exit_code)
+                return _end(type(error).__name__, error, error.exit_code)
+            if others:
+                others.wait_for_their_reason(error)  # a collective may fail for the end of another
+                _end(type(error).__name__, error, 1, traceback.format_exc())
             raise
 
     app.run(wrapped, flags_parser=lambda argv: parse(argv, declare))
@@ -86,15 +97,15 @@ def parse(argv: Sequence[str], declare: Declare | None = None) -> list[str]:
         near = difflib.get_close_matches(error.flagname, list(flags.FLAGS), 1)
         asked = f": did you mean --{near[0]}?" if near else " (--help lists all)"
         said = f"--{error.flagname}: there is no such flag{asked}{note and ' ' + note}"
-        raise SystemExit(_say("UsageError", said, ConfigError.exit_code)) from None
+        raise SystemExit(say("UsageError", said, ConfigError.exit_code)) from None
     except (flags.Error, app.UsageError) as error:
         # absl's own words for a flag that is required: flag --x=None: Flag --x must have a …
         said = re.sub(
             r"^.*Flag (--\S+) must have a value other than None\.?", r"\1 not given", str(error)
         )
-        raise SystemExit(_say("UsageError", said, ConfigError.exit_code)) from None
+        raise SystemExit(say("UsageError", said, ConfigError.exit_code)) from None
     except SleepFMError as error:
-        raise SystemExit(_say(type(error).__name__, error, error.exit_code)) from None
+        raise SystemExit(say(type(error).__name__, error, error.exit_code)) from None
     except (AttributeError, KeyError, ValueError, OSError) as error:  # as ml_collections says it
         where = " ".join(a for a in argv if a.startswith(("--config", "-config")))
         if not where:
@@ -104,10 +115,10 @@ def parse(argv: Sequence[str], declare: Declare | None = None) -> list[str]:
             cause = cause.args[0]
         kind = "unknown key in " if isinstance(error, AttributeError | KeyError) else ""
         said = f"{kind}{where}: {' '.join(str(cause).split())}"
-        raise SystemExit(_say("ConfigError", said, ConfigError.exit_code)) from None
+        raise SystemExit(say("ConfigError", said, ConfigError.exit_code)) from None
 
 
-def _say(kind: str, error: object, code: int) -> int:
+def say(kind: str, error: object, code: int) -> int:
     """One line on stderr, below a progress bar if there is one; returns the exit code.
 
     Line breaks in a message that lists things stay: what was left out of a build, say.
@@ -117,6 +128,17 @@ def _say(kind: str, error: object, code: int) -> int:
             bar.close()
     print(f"{kind}: {str(error).strip()}", file=sys.stderr, flush=True)
     return code
+
+
+def _end(kind: str, error: object, code: int, trace: str = "") -> int:
+    """`say`; where there are other processes, to them too, and ends this one at once."""
+    if not others:
+        return say(kind, error, code)
+    others.tell(kind, str(error).strip(), code)
+    sys.stderr.write(trace)
+    say(kind, error, code)
+    others.wait_until_heard()
+    _leave(code)
 
 
 def _leave(code: int) -> NoReturn:

@@ -93,6 +93,13 @@ class TrainingStopped(SleepFMError, RuntimeError):
 
 
 class Preempted(TrainingStopped):
-    """Asked to stop (SIGTERM), and saved: the same command goes on. 75 is EX_TEMPFAIL."""
+    """Asked to stop (SIGTERM), what there was is saved: the same command goes on. 75 is
+    EX_TEMPFAIL."""
 
     exit_code = 75
+
+
+class WorkdirInUse(SleepFMError, RuntimeError):
+    """Another training is at work in the same workdir."""
+
+    exit_code = 12

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import time
@@ -12,7 +13,6 @@ from typing import Any
 import jax
 import numpy as np
 from absl import logging
-from jax.experimental import multihost_utils
 from tqdm import tqdm
 
 from sleepfm_jax import config as configuration
@@ -20,14 +20,14 @@ from sleepfm_jax import experiment, folders
 from sleepfm_jax.data import datasets, stream
 from sleepfm_jax.errors import Preempted, TrainingStopped
 from sleepfm_jax.evaluators.evaluator import Evaluator, due
-from sleepfm_jax.training import announce, freezing, optim, sharding
+from sleepfm_jax.training import announce, freezing, lock, optim, sharding
 from sleepfm_jax.training import state as train_state
 from sleepfm_jax.training.best import KeepBest
 from sleepfm_jax.training.checkpoint import Checkpoints
 from sleepfm_jax.training.metric_writer import MetricWriter
 from sleepfm_jax.training.start import parameter_count, start
 from sleepfm_jax.training.step import means, step_function
-from sleepfm_jax.training.stopping import StopSignal
+from sleepfm_jax.training.stopping import Interrupted, StopSignal, told
 
 
 def train(
@@ -54,8 +54,16 @@ def train(
 
     Raises:
       ConfigError, DatasetError, CheckpointError: what was asked for cannot be; nothing was started.
-      TrainingStopped: SIGTERM (after saving), or too many updates in a row that were not finite.
+      WorkdirInUse: another training is at work there; nothing was started.
+      Preempted: SIGTERM; says what is saved.
+      TrainingStopped: too many updates in a row were not finite.
     """
+    with contextlib.ExitStack() as held:
+        return _train(config, data_dir, workdir, begun, held)
+
+
+def _train(config, data_dir, workdir, begun, held: contextlib.ExitStack) -> dict[str, Any]:
+    stop = held.enter_context(StopSignal())
     # Tuples become lists, as they come back from a checkpoint.
     config = json.loads(json.dumps(config))
     warnings = configuration.check(config)
@@ -68,7 +76,7 @@ def train(
     evaluators = experiment.make_evaluators(config, objective)
     examples = experiment.make_examples(records, objective.layout)
     with experiment.config_errors():
-        mesh = sharding.make_mesh(config["mesh"])
+        mesh = sharding.make_mesh(configuration.mesh_axes(config["mesh"]))
         sharding.check_batch(batch_size, mesh)
         tx = optim.optimiser(config["optimiser"], config["steps"], objective.frozen)
         create = functools.partial(train_state.create, objective, tx, config["seed"])
@@ -86,10 +94,8 @@ def train(
         **reading,
     )
 
-    if first:
-        workdir.mkdir(parents=True, exist_ok=True)
-    multihost_utils.sync_global_devices("the workdir exists")
     data = datasets.identities(data_dir, names)
+    held.enter_context(lock.only_training(workdir))
     checkpoints = Checkpoints(workdir / "checkpoints", keep=config["keep"])
     begin = start(checkpoints, config, create, shardings, data)
     state, resumed_at = begin.state, begin.step
@@ -119,10 +125,9 @@ def train(
         donate_argnums=0,
         out_shardings=(shardings, sharding.replicated(mesh)),
     )
-    evaluate = _evaluation(objective, mesh, config, data_dir, rows, reading)
+    evaluate = _evaluation(objective, mesh, config, data_dir, rows, reading, stop)
     during = {name: row for name, row in config["evaluators"].items() if row["every"]}
     writer = MetricWriter(workdir, resume_at=resumed_at, active=first)
-    stop = StopSignal()
     seconds = {"train": 0.0, "evaluate": 0.0}
     progress = tqdm(
         total=config["steps"], initial=resumed_at, unit="step", disable=not first, mininterval=1.0
@@ -132,21 +137,25 @@ def train(
         for step in range(resumed_at, config["steps"] + 1):
             last = step == config["steps"]
             tick = time.perf_counter()
-            resumed_here = step == resumed_at > 0  # what was evaluated before the save stands
+            # What was evaluated before the save stands.
+            evaluated = step == resumed_at > 0 and begin.about.get("evaluated", True)
             looked = [name for name, row in during.items() if due(row, step, last)]
-            if looked and not resumed_here:
+            if looked and not evaluated:
                 figures = {}
-                for name in looked:
-                    figures |= flat(name, evaluate(state, name, evaluators[name]))
-                writer.write(step, figures)
-                about["best"] = best.look(step, figures, state, about)
+                with contextlib.suppress(Interrupted):
+                    for name in looked:
+                        figures |= flat(name, evaluate(state, name, evaluators[name]))
+                    writer.write(step, figures)
+                    about["best"] = best.look(step, figures, state, about)
+                    evaluated = True
                 seconds["evaluate"] += time.perf_counter() - tick
-            stopping = stop.requested(checkpoints, step)
+            about["evaluated"] = evaluated or not looked
+            stopping = not about["evaluated"] or stop.requested()
             if step > resumed_at and (step % config["save_every"] == 0 or last or stopping):
                 best.wait()
                 checkpoints.save(step, state, about | {"data_position": batches.get_state()})
             if stopping:
-                raise Preempted(f"SIGTERM: saved at step {step}; run again to go on from there")
+                raise Preempted(told(step, resumed_at))
             if last:
                 break
             logged_at += time.perf_counter() - tick  # speed is that of steps alone
@@ -176,17 +185,21 @@ def train(
             for name in config["evaluators"]
             if name not in during
         }
+    except Interrupted:  # of the last evaluations; of the others the loop knows
+        raise Preempted(
+            f"SIGTERM: saved at step {config['steps']}, the last; run again for its evaluations"
+        ) from None
     finally:
         progress.close()
         writer.close()
         checkpoints.close()
         best.close()
-        stop.restore()
     return {"evaluations": {name: f for name, f in found.items() if f}, "seconds": seconds}
 
 
-def _evaluation(objective, mesh, config, data_dir, rows, reading):
-    """(state, row's name, evaluator) → {name: figure}; {} where no dataset in use has the split."""
+def _evaluation(objective, mesh, config, data_dir, rows, reading, stop):
+    """(state, row's name, evaluator) → {name: figure}; {} where no dataset in use has the split.
+    Raises Interrupted before the batch at which the run is asked to stop."""
     batch_size = config["batch_size"]
 
     @functools.cache
@@ -215,6 +228,7 @@ def _evaluation(objective, mesh, config, data_dir, rows, reading):
             return {}
 
         def predict(batch):
+            stop.check()
             batch = sharding.global_batch(batch, mesh, batch_size, rows)
             out = forward(tuple(evaluator.wants))(state.params, state.batch_stats, batch)
             predictions, metrics, index = jax.device_get(out)

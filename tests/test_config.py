@@ -67,7 +67,8 @@ def test_the_defaults_pass_their_own_bounds_and_every_key_says_what_it_is():
     assert len(every_key()) > 55
     for path, key in every_key():
         assert key.about and (key.form in ("", *FORMS)), path
-        assert isinstance(key.default, bool | int | float | str) != bool(key.form), path
+        plain = isinstance(key.default, bool | int | float | str)
+        assert plain != bool(key.form) or key.form == "mesh", path
         assert (key.low is None and key.high is None) or not key.choices, path
         assert not key.choices or key.default in key.choices, path
 
@@ -165,6 +166,12 @@ def test_the_encoder_has_no_defaults_of_its_own():
         ("mesh", {"data": 0}, "axis names"),
         ("mesh", {"data": -1, "model": -1}, "axis names"),
         ("mesh", 4, "axis names"),
+        ("mesh", "data:0", "axis names"),
+        ("mesh", "data", "axis names"),
+        ("mesh", "data:2:3", "axis names"),
+        ("mesh", "data:2,data:2", "axis names"),
+        ("mesh", ":2", "axis names"),
+        ("mesh", "", "axis names"),
         ("sharding_rules", ((".*", "data"),), "rows"),
         ("max_skipped_in_a_row", 0, "1 or more"),
         ("log_every", 0, "1 or more"),
@@ -189,6 +196,8 @@ def test_values_that_cannot_be_are_named_in_one_line(name, value, expected):
         ("evaluators", {}),
         ("keep_best.figure", "validation/loss"),
         ("mesh", {"data": 2, "model": -1}),
+        ("mesh", "data:4,fsdp:2"),
+        ("mesh", "data:-1"),
         ("sharding_rules", (("kernel", (None, "model")), (".*", ()))),
         ("data.slots", {"bas": 1, "ecg": 1}),
     ],
@@ -379,3 +388,9 @@ def test_a_modality_left_out_is_one_without_channels():
     without = config.defaults()
     del without["data"]["slots"]["ecg"]
     assert config.same_run(without, changed("data.slots.ecg", 0)) == []
+
+
+def test_a_mesh_in_a_line_is_its_axes():
+    assert config.mesh_axes("data:4,fsdp:2") == {"data": 4, "fsdp": 2}
+    assert config.mesh_axes("data:-1, fsdp:2") == {"data": -1, "fsdp": 2}
+    assert config.mesh_axes({"data": 4}) == {"data": 4}  # as in checkpoints from before

@@ -89,7 +89,7 @@ def test_the_reference_has_the_published_recipe():
         ("evaluators.validation.every=0", "evaluators.validation.every", 0),
         ("keep_best.figure=validation/loss", "keep_best.figure", "validation/loss"),
         ("keep_best.largest=true", "keep_best.largest", True),
-        ("mesh.data=2", "mesh.data", 2),
+        ("mesh=data:4,fsdp:2", "mesh", "data:4,fsdp:2"),
         (
             'sharding_rules=(("up", (None, "data")), (".*", ()))',
             "sharding_rules",

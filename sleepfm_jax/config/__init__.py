@@ -4,7 +4,7 @@
 holds configurations against it, `saved` reads those of checkpoints.
 """
 
-from sleepfm_jax.config.checks import check, warnings_for_data
+from sleepfm_jax.config.checks import check, mesh_axes, warnings_for_data
 from sleepfm_jax.config.keys import (
     EVALUATORS,
     KEYS,
@@ -24,6 +24,7 @@ __all__ = [
     "Key",
     "check",
     "defaults",
+    "mesh_axes",
     "same_run",
     "section_defaults",
     "upgrade",

@@ -214,12 +214,32 @@ def _axes(value: Any) -> bool:
     return _rows(value, lambda axis: axis is None or isinstance(axis, str))
 
 
+def mesh_axes(value: Any) -> dict[str, int]:
+    """`config.mesh` as axis → size; also from its form in a line, "data:4,fsdp:2".
+
+    Raises:
+      ValueError: neither.
+    """
+    if isinstance(value, str):
+        pairs = [axis.split(":") for axis in value.split(",")]
+        axes = {name.strip(): int(size) for name, size in pairs}
+        if len(axes) < len(pairs) or not all(axes):
+            raise ValueError(f"{value!r}: an axis twice, or without a name")
+        return axes
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{value!r} is no mesh")
+    return dict(value)
+
+
 def _mesh(value: Any) -> bool:
+    try:
+        sizes = mesh_axes(value).values()
+    except ValueError:
+        return False
     return (
-        isinstance(value, Mapping)
-        and all(isinstance(n, int) and not isinstance(n, bool) for n in value.values())
-        and all(n == -1 or n >= 1 for n in value.values())
-        and sum(n == -1 for n in value.values()) <= 1
+        all(isinstance(n, int) and not isinstance(n, bool) for n in sizes)
+        and all(n == -1 or n >= 1 for n in sizes)
+        and sum(n == -1 for n in sizes) <= 1
     )
 
 
@@ -237,5 +257,8 @@ FORMS: dict[str, tuple[str, Callable[[Any], bool]]] = {
         "rows (regular expression, (mesh axis or None for each dimension))",
         lambda value: _pairs(value, _axes),
     ),
-    "mesh": ("axis names with sizes of 1 or more, one of them perhaps -1", _mesh),
+    "mesh": (
+        "axis names with sizes of 1 or more, one of them perhaps -1, as 'data:4,fsdp:2'",
+        _mesh,
+    ),
 }

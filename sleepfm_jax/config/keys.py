@@ -165,7 +165,7 @@ KEYS: Keys = {
         "figure": Key("", "whose best checkpoint is kept, as validation/loss; '': none", **_FREE),
         "largest": Key(False, "is the largest the best?", **_FREE),
     },
-    "mesh": Key({"data": -1}, "axis → devices; -1: what is left", form="mesh", **_FREE),
+    "mesh": Key("data:-1", "axis:devices,…; -1: what is left", form="mesh", **_FREE),
     "sharding_rules": Key(
         ((".*", ()),), "(pattern, axis or None a dimension); first fit wins", form="rules", **_FREE
     ),

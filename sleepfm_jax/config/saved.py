@@ -31,6 +31,9 @@ MOVED = {  # key of the flat layout → where it is now
     "candidates": [("evaluators", row, "candidates") for row in ("validation", "test")],
 }
 
+ANY_LENGTH = ("constant", "step")
+"""Schedules of the learning rate that `config.steps` has no part in."""
+
 
 def upgrade(saved: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration of a checkpoint in today's layout; one that has it comes back unchanged.
@@ -91,6 +94,9 @@ def _filled_by_kind(where: str, part: Any, section: str) -> Any:
 def same_run(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Why the run of one configuration is not that of another: keys that change numbers and differ.
 
+    Another `steps` makes a run longer or shorter, and changes no number before its end, unless the
+    schedule of the learning rate ends there.
+
     Args:
       saved: of a checkpoint, in any layout.
       now: checked.
@@ -109,8 +115,18 @@ def same_run(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         a, b = _plain(there.get(path)), _plain(here.get(path))
         if path.startswith("data.slots."):
             a, b = a or 0, b or 0  # left out, or without a channel: the same
-        if a != b:
-            found.append(f"config.{path}: {a!r} in the checkpoint, {b!r} now")
+        if a == b:
+            continue
+        said = f"config.{path}: {a!r} in the checkpoint, {b!r} now"
+        if path == "steps":
+            kind = now["optimiser"]["schedule"]
+            if kind in ANY_LENGTH:
+                continue
+            said += (
+                f", where schedule {kind} ends; to train on from what it learned, name its workdir "
+                "in --config.initialise_from, and give another --workdir"
+            )
+        found.append(said)
     return found
 
 

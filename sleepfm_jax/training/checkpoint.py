@@ -53,6 +53,17 @@ _UNREADABLE = (
 _NOT_ITS_FAULT = ("PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "UNAVAILABLE", "ABORTED", "CANCELLED")
 
 
+class _Manager(ocp.CheckpointManager):
+    """Orbax's, but that it does not ask whether the cluster wants the run to stop.
+
+    It asks with a step, the loop with a number of its own (`training.stopping`), and of two rising
+    sequences in one place neither would meet the number at which all processes agreed to stop.
+    """
+
+    def reached_preemption(self, step: int) -> bool:
+        return False
+
+
 class Checkpoints:
     """The checkpoints of one run, in one folder, one sub-folder a step.
 
@@ -73,12 +84,12 @@ class Checkpoints:
             # Orbax warns of each consequence of what is asked for here.
             with _only_errors():
                 options = ocp.CheckpointManagerOptions(read_only=True)
-                self._manager = ocp.CheckpointManager(self.folder, options=options)
+                self._manager = _Manager(self.folder, options=options)
             return
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep, enable_async_checkpointing=True, cleanup_tmp_directories=True
         )
-        self._manager = ocp.CheckpointManager(self.folder, options=options)
+        self._manager = _Manager(self.folder, options=options)
 
     def latest(self) -> int | None:
         """The newest complete step, or None."""
@@ -190,10 +201,6 @@ class Checkpoints:
     def wait(self) -> None:
         """Until what was started is on disk."""
         self._manager.wait_until_finished()
-
-    def preempted(self, step: int) -> bool:
-        """Did the cluster announce the end of any process? All processes hear the same answer."""
-        return self._manager.reached_preemption(step)
 
     def close(self) -> None:
         """Finish and release."""

@@ -64,6 +64,11 @@ def start(
             about = checkpoints.about(step)
             check_same_run(about["config"], config, checkpoints)
             check_same_data(about.get("data", {}), data, checkpoints.folder)
+            if step > config["steps"]:
+                raise CheckpointError(
+                    f"{checkpoints.folder}: at step {step} already, beyond config.steps="
+                    f"{config['steps']}: give more steps, or another workdir"
+                )
             return checkpoints.restore(step, like)
 
         step, (state, about) = checkpoints.newest(read)
