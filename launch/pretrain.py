@@ -1,4 +1,4 @@
-"""Pretrain an encoder by contrastive learning between the modalities of sleep recordings.
+"""Train what a configuration names: contrastive pretraining, or any other objective.
 
 Example, on datasets built by launch.build under DATA:
 
