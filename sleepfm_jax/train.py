@@ -98,9 +98,10 @@ def train(
         "config": config,
         "preprocessing": records.metadata,
         "datasets": dict(zip(names, records.metadata_of.values())),
-        "subjects": sorted(examples.people()),  # whom no probe may score
         "best": begin.about.get("best"),  # a save may come before anybody looks again
     }
+    if begin.earlier is not None:  # otherwise nobody can say whom no probe may score
+        about["subjects"] = sorted(begin.earlier | examples.people())
     if first:
         splits = {row["split"] for row in config["evaluators"].values()} | {"train"}
         clips = {split: datasets.count(data_dir, names, split) for split in splits}

@@ -1,8 +1,9 @@
 """Checkpoints: the whole state and what is said about it, saved with Orbax while training goes on.
 
 A checkpoint is CHECKPOINTS/STEP with `state` (the pytree of `training.state.TrainState`) and
-`about` (JSON): the configuration, how the records were made, whom it was trained on (pseudonyms),
-and the data position.
+`about` (JSON): the configuration, how the records were made, whom it was trained on (pseudonyms,
+those of what it was initialised from included; absent where that does not say), and the data
+position.
 """
 
 from __future__ import annotations

@@ -25,11 +25,14 @@ class Start:
       step: 0, or that of the checkpoint that it goes on from.
       state: on the mesh.
       about: what the checkpoint says; {} of a run that did not go on.
+      earlier: pseudonyms of whom the weights were trained on before this run saw its own people;
+        None: where they are from does not say.
     """
 
     step: int
     state: TrainState
     about: Mapping[str, Any]
+    earlier: frozenset[str] | None = frozenset()
 
 
 def start(
@@ -45,10 +48,15 @@ def start(
       create: the fresh state, traceable; shardings: of its leaves.
 
     Raises:
-      CheckpointError: made with another configuration, or what to initialise from has nothing that
-        fits.
+      CheckpointError: made with another configuration, or converted weights, or what to initialise
+        from has nothing that fits.
     """
     step = checkpoints.latest() or 0
+    if checkpoints.latest() == 0:  # no run saves before its first step
+        raise CheckpointError(
+            f"{checkpoints.folder}: holds converted weights, which a run would push out: give "
+            "another workdir, and this one as --config.initialise_from"
+        )
     if step:
         about = checkpoints.about(step)
         check_same_run(about["config"], config, checkpoints)
@@ -56,9 +64,11 @@ def start(
     if step:
         state, about = checkpoints.restore(step, state)
         logging.info("going on from step %d of %d", step, config["steps"])
-        return Start(step, state, about)
+        earlier = _people(about) if config["initialise_from"] else frozenset()
+        return Start(step, state, about, earlier)
     if config["initialise_from"]:
-        state = initialise(state, config["initialise_from"])
+        state, about = initialise(state, config["initialise_from"])
+        return Start(0, state, {}, _people(about))
     return Start(0, state, {})
 
 
@@ -77,9 +87,16 @@ def check_same_run(
         )
 
 
-def initialise(state: TrainState, folder: str) -> TrainState:
+def _people(about: Mapping[str, Any]) -> frozenset[str] | None:
+    return frozenset(about["subjects"]) if "subjects" in about else None
+
+
+def initialise(state: TrainState, folder: str) -> tuple[TrainState, dict[str, Any]]:
     """Parameters and statistics from a checkpoint, where path and shape are the same; says what was
     taken, what stayed fresh, and what of the checkpoint has no place.
+
+    Returns:
+      The state, and what the checkpoint says of itself.
 
     Args:
       folder: a run's workdir or its checkpoints folder; the newest checkpoint is taken.
@@ -107,6 +124,7 @@ def initialise(state: TrainState, folder: str) -> TrainState:
         for path, leaf_sharding in ((p, fresh[p].sharding) for p in sorted(taken))
     }
     values = _by_path(source.restore_parts(step, _nested(like)))
+    about = source.about(step)
     source.close()
     logging.info("%d arrays from step %d of %s", len(taken), step, folder)
     for what, paths in (
@@ -120,7 +138,7 @@ def initialise(state: TrainState, folder: str) -> TrainState:
         return values.get(path_string(path), leaf)
 
     new = jax.tree_util.tree_map_with_path(replaced, fields)
-    return state.replace(**new)
+    return state.replace(**new), about
 
 
 def _by_path(tree: Any) -> dict[str, Any]:
