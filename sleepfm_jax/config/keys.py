@@ -262,7 +262,7 @@ def keys_of_kind(where: str, section: str, part: Any) -> Keys:
 
 def find_kind(section: str, kind: Any) -> Keys | None:
     """The keys of a kind, of this project or a module's; None where there is no such kind."""
-    if not isinstance(kind, str) or not kind:
+    if not isinstance(kind, str) or not all(part.isidentifier() for part in kind.split(".")):
         return None
     if kind in KINDS[section]:
         return KINDS[section][kind]
