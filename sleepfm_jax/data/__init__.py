@@ -1,1 +1,1 @@
-"""Stored records, and batches of them: clips, datasets, people, examples, the stream. No jax here."""
+"""Stored records and batches of them: clips, datasets, people, examples, stream. Without jax."""
