@@ -32,7 +32,7 @@ _KIND = flags.DEFINE_string(
 _HEADS = flags.DEFINE_integer("heads", None, "Attention heads. [default: the published number]")
 _POOLING_HEADS = flags.DEFINE_integer("pooling_heads", None, "Heads of the poolings. [likewise]")
 _FAITHFUL = flags.DEFINE_bool(
-    "faithful", False, "With the quirks of the published code (README: where we differ, and why)."
+    "faithful", False, "With the quirks of the published code (docs/differences.md)."
 )
 _TRAINED_SFREQ = flags.DEFINE_float("trained_sfreq", 128.0, "Hz of what the model was trained on.")
 _TRAINED_RESAMPLING = flags.DEFINE_enum(

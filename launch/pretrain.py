@@ -1,4 +1,4 @@
-"""Pretrain an encoder by contrastive learning between the modalities of sleep recordings.
+"""Train what a configuration names: contrastive pretraining, or any other objective.
 
 Example, on datasets built by launch.build under DATA:
 
@@ -50,8 +50,9 @@ def pretrain(config: Mapping[str, Any], data_dir: str, workdir: str) -> dict[str
     update = train.train(config, data_dir, workdir, begun)
     update["versions"] = results.versions()
     for figures in update["evaluations"].values():
-        # The report's headline; the rest stays under its row's name.
-        update |= {name: figures.pop(name) for name in ("retrieval",) if name in figures}
+        # The report's headline is that of the first row; the rest stays under its row's name.
+        if "retrieval" in figures and "retrieval" not in update:
+            update["retrieval"] = figures.pop("retrieval")
     if jax.process_index() == 0:
         results.merge_results(workdir, update)
         page.write_report(workdir)

@@ -103,6 +103,9 @@ def parse(argv: Sequence[str], declare: Declare | None = None) -> list[str]:
         said = re.sub(
             r"^.*Flag (--\S+) must have a value other than None\.?", r"\1 not given", str(error)
         )
+        # ml_collections quotes the traceback of a configuration file, whose end says it all.
+        if "Traceback (most recent call last)" in said:
+            said = f"{said.partition(': Error')[0]}: {said.strip().splitlines()[-1]}"
         raise SystemExit(say("UsageError", said, ConfigError.exit_code)) from None
     except SleepFMError as error:
         raise SystemExit(say(type(error).__name__, error, error.exit_code)) from None

@@ -17,6 +17,7 @@ from sleepfm_jax import experiment
 from sleepfm_jax.data import stream
 from sleepfm_jax.data.datasets import check_made_alike
 from sleepfm_jax.data.examples import Examples
+from sleepfm_jax.errors import CheckpointError
 from sleepfm_jax.training import sharding
 from sleepfm_jax.training.checkpoint import open_existing
 
@@ -111,13 +112,17 @@ def load(folder: str | Path, step: int | None = None) -> Pretrained:
       step: which checkpoint; None: the newest that is not damaged.
 
     Raises:
-      CheckpointError: the folder is none, has no such step, or that (or each) is damaged.
+      CheckpointError: the folder is none, has no such step, holds a converted model with a head, or
+        that step (or each) is damaged.
       ConfigError: the run was made by a version whose keys this one cannot read.
     """
     checkpoints = open_existing(folder)
 
     def read(step: int):
         about = checkpoints.about(step)
+        if "config" not in about:
+            kind = about.get("weights", {}).get("kind", "something else")
+            raise CheckpointError(f"{folder}: holds {kind}, converted, and no encoder of a run")
         config = configuration.upgrade(about["config"])
         configuration.check(config)
         objective = experiment.make_objective(config)

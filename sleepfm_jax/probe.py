@@ -73,12 +73,12 @@ class Probe:
         self.clip_seconds = float(metadata["clip_seconds"])
 
     def gather(self, encoders: Mapping[str, Pretrained]) -> dict[str, dict[str, FeatureSet]]:
-        """Features of every labelled example, each record read once.
+        """Features of every labelled example.
 
         An encoder's are, for each modality, the clip's vector and the mean of its tokens (staging:
         of the tokens of the sleep_epoch), side by side; zeros where a recording lacks a modality.
         "features" are what a plain pipeline measures: EEG band powers and heart-rate statistics.
-        FeatureSet that are mostly gaps are left out of all alike.
+        Examples that are mostly gaps are left out of all alike.
 
         Returns:
           {name of an encoder, or "features": {split: FeatureSet}}.

@@ -107,9 +107,10 @@ def _train(config, data_dir, workdir, begun, held: contextlib.ExitStack) -> dict
         "preprocessing": records.metadata,
         "datasets": dict(zip(names, records.metadata_of.values())),
         "data": data,
-        "subjects": sorted(examples.people()),  # whom no probe may score
         "best": begin.about.get("best"),  # a save may come before anybody looks again
     }
+    if begin.earlier is not None:  # otherwise nobody can say whom no probe may score
+        about["subjects"] = sorted(begin.earlier | examples.people())
     if first:
         splits = {row["split"] for row in config["evaluators"].values()} | {"train"}
         clips = {split: datasets.count(data_dir, names, split) for split in splits}

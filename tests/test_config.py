@@ -104,6 +104,8 @@ def test_the_encoder_has_no_defaults_of_its_own():
         ("batch_size", 0, "1 or more"),
         ("data.datasets", (), "a tuple of one name"),
         ("data.datasets", "simulated_psg", "a tuple of one name"),
+        ("data.datasets", ("shhs", "shhs"), "each once"),
+        ("model.kind", ".relative", "one of sleepfm"),
         ("data.slots.bas", -1, "0 or more"),
         ("data.slots", {"bas": 0, "ecg": 0}, "a channel of something"),
         ("data.slots", 7, "a section of bas, "),
@@ -249,8 +251,12 @@ def test_warnings():
     assert "warmup_steps is 100, more than config.steps=50" in warned("steps", 50)
     assert "config.data.slots.bas is 0" in warned("data.slots.bas", 0)
     assert "num_threads is 9, more than" in warned("data.num_threads", 9)
-    chosen, once = config.check(changed("keep_best.figure", "test/loss"))
-    assert "the test split chose" in chosen and "only once, at the end" in once
+    chosen = changed("keep_best.figure", "test/loss")
+    with pytest.raises(ConfigError, match=r"while the run goes on, but .*test\.every is 0"):
+        config.check(chosen)
+    chosen["evaluators"]["test"]["every"] = 100
+    (flattered,) = config.check(chosen)
+    assert "the test split chose" in flattered
 
 
 def test_warnings_of_the_data():

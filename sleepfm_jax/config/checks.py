@@ -46,6 +46,11 @@ def check(config: Mapping[str, Any]) -> list[str]:
     if figure and (row not in config["evaluators"] or not name):
         known = ", ".join(f"{name}/…" for name in sorted(config["evaluators"])) or "no evaluators"
         raise ConfigError(f"config.keep_best.figure is {figure!r}; expected a figure of {known}")
+    if figure and config["evaluators"][row]["every"] == 0:
+        raise ConfigError(
+            f"config.keep_best.figure is {figure!r}; expected one that is looked at while the run "
+            f"goes on, but config.evaluators.{row}.every is 0"
+        )
     return list(_warnings(config))
 
 
@@ -68,8 +73,6 @@ def _warnings(config: Mapping[str, Any]) -> Iterator[str]:
         row = config["evaluators"][figure.split("/")[0]]
         if row.get("split") == "test":
             yield f"config.keep_best.figure is {figure!r}: what the test split chose, it flatters"
-        if row.get("every") == 0:
-            yield f"config.keep_best.figure is {figure!r}: seen only once, at the end"
 
 
 def warnings_for_data(
@@ -89,6 +92,13 @@ def warnings_for_data(
             found.append(
                 f"config.evaluators.{name}.candidates is {row['candidates']}, but only {there} "
                 f"clips of split {row['split']} are used: retrieval is among these"
+            )
+    if figure := config["keep_best"]["figure"]:
+        split = config["evaluators"][figure.split("/")[0]]["split"]
+        if not clips.get(split):
+            found.append(
+                f"config.keep_best.figure is {figure!r}, but no dataset in use has a split "
+                f"{split!r}: nothing is kept"
             )
     patch = config["model"].get("patch_samples")
     if patch and clip_samples % patch:
@@ -245,8 +255,12 @@ def _mesh(value: Any) -> bool:
 
 FORMS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "names": (
-        "a tuple of one name or more",
-        lambda value: bool(value) and _rows(value, lambda n: isinstance(n, str) and bool(n)),
+        "a tuple of one name or more, each once",
+        lambda value: (
+            bool(value)
+            and _rows(value, lambda n: isinstance(n, str) and bool(n))
+            and len(set(value)) == len(value)
+        ),
     ),
     "patterns": ("a tuple of regular expressions", lambda value: _rows(value, _pattern)),
     "factors": (

@@ -88,7 +88,7 @@ KINDS: dict[str, dict[str, Keys]] = {
                 "of all channels together, or of each modality, as published",
                 choices=("joint", "per_modality"),
             ),
-            # Quirks of the published code (README: where we differ, and why).
+            # Quirks of the published code (docs/differences.md).
             "single_channel_shortcut": Key(False, "one channel goes past the channel pooling"),
             "mean_over_padding": Key(False, "padded channels enter the mean of the pooling"),
             "padding_in_statistics": Key(False, "padded channels enter the batch statistics"),
@@ -262,7 +262,7 @@ def keys_of_kind(where: str, section: str, part: Any) -> Keys:
 
 def find_kind(section: str, kind: Any) -> Keys | None:
     """The keys of a kind, of this project or a module's; None where there is no such kind."""
-    if not isinstance(kind, str) or not kind:
+    if not isinstance(kind, str) or not all(part.isidentifier() for part in kind.split(".")):
         return None
     if kind in KINDS[section]:
         return KINDS[section][kind]

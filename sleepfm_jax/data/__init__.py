@@ -1,1 +1,1 @@
-"""From files to batches: recordings, stored records, the input pipeline. Never imports jax."""
+"""Stored records and batches of them: clips, datasets, people, examples, stream. Without jax."""

@@ -89,7 +89,7 @@ def _draw(subjects: int, holds: np.ndarray, n: int, rng: np.random.Generator) ->
 
 
 class Ranked:
-    """FeatureSet sorted by score once, so the AUROC of any weighting is a cumulative sum.
+    """Examples sorted by score once, so the AUROC of any weighting is a cumulative sum.
 
     AUROC = P(score of a positive > that of a negative) + P(equal) / 2, the Mann-Whitney form; with
     weights, the share of (positive, negative) pairs, each counted weight times weight.

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sleepfm_jax.errors import ConfigError
 from sleepfm_jax.training.checkpoint import Checkpoints
 
 
@@ -20,7 +21,8 @@ class KeepBest:
 
     def __init__(self, folder: Path, wanted: Mapping[str, Any], held: Mapping[str, Any] | None):
         self._figure, self._largest = wanted["figure"], wanted["largest"]
-        self._held = dict(held or {}) or None
+        # Of another figure, where the configuration has changed, it says nothing.
+        self._held = dict(held) if held and held["figure"] == self._figure else None
         self._checkpoints = Checkpoints(folder, keep=1) if self._figure else None
 
     def look(
@@ -31,8 +33,17 @@ class KeepBest:
         Returns:
           {"figure", "value", "step"} of the best so far, to be kept with the newest checkpoint;
           None before the first.
+
+        Raises:
+          ConfigError: its evaluator was run, and gave no such figure.
         """
         value = figures.get(self._figure) if self._checkpoints else None
+        row = self._figure.partition("/")[0] + "/"
+        there = sorted(name for name in figures if name.startswith(row))
+        if self._checkpoints and value is None and there:
+            raise ConfigError(
+                f"config.keep_best.figure is {self._figure!r}; expected one of {', '.join(there)}"
+            )
         if value is None or not math.isfinite(value):
             return self._held
         better = self._held is None or (

@@ -1,9 +1,10 @@
 """Checkpoints: the whole state and what is said about it, saved with Orbax while training goes on.
 
 A checkpoint is CHECKPOINTS/STEP with `state` (the pytree of `training.state.TrainState`) and
-`about` (JSON): the configuration, how the records were made, whom it was trained on (pseudonyms),
-the data position, and checksums of every array and of `about` itself. Older ones have no checksums,
-and are taken at their word.
+`about` (JSON): the configuration, how the records were made, whom it was trained on (pseudonyms,
+those of what it was initialised from included; absent where that does not say), the data position,
+and checksums of every array and of `about` itself. Older ones have no checksums, and are taken at
+their word.
 """
 
 from __future__ import annotations

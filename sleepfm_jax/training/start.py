@@ -26,11 +26,14 @@ class Start:
       step: 0, or that of the checkpoint that it goes on from.
       state: on the mesh.
       about: what the checkpoint says; {} of a run that did not go on.
+      earlier: pseudonyms of whom the weights were trained on before this run saw its own people;
+        None: where they are from does not say.
     """
 
     step: int
     state: TrainState
     about: Mapping[str, Any]
+    earlier: frozenset[str] | None = frozenset()
 
 
 def start(
@@ -48,11 +51,16 @@ def start(
       data: `data.datasets.identities` of the datasets.
 
     Raises:
-      CheckpointError: made with another configuration or other data, all damaged, or what to
-        initialise from has nothing that fits.
+      CheckpointError: made with another configuration or other data, or converted weights, all
+        damaged, or what to initialise from has nothing that fits.
       ConfigError: the processes of the run are not about to do the same.
     """
     check_alike(**{"newest step": checkpoints.latest(), "configuration": config, "data": data})
+    if checkpoints.latest() == 0:  # no run saves before its first step
+        raise CheckpointError(
+            f"{checkpoints.folder}: holds converted weights, which a run would push out: give "
+            "another workdir, and this one as --config.initialise_from"
+        )
     if checkpoints.latest() is not None:
         like = jax.tree.map(
             lambda x, placed: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=placed),
@@ -73,10 +81,12 @@ def start(
 
         step, (state, about) = checkpoints.newest(read)
         logging.info("going on from step %d of %d", step, config["steps"])
-        return Start(step, state, about)
+        earlier = _people(about) if config["initialise_from"] else frozenset()
+        return Start(step, state, about, earlier)
     state = jax.jit(create, out_shardings=shardings)()
     if config["initialise_from"]:
-        state = initialise(state, config["initialise_from"])
+        state, about = initialise(state, config["initialise_from"])
+        return Start(0, state, {}, _people(about))
     return Start(0, state, {})
 
 
@@ -95,9 +105,16 @@ def check_same_run(
         )
 
 
-def initialise(state: TrainState, folder: str) -> TrainState:
+def _people(about: Mapping[str, Any]) -> frozenset[str] | None:
+    return frozenset(about["subjects"]) if "subjects" in about else None
+
+
+def initialise(state: TrainState, folder: str) -> tuple[TrainState, dict[str, Any]]:
     """Parameters and statistics from a checkpoint, where path and shape are the same; says what was
     taken, what stayed fresh, and what of the checkpoint has no place.
+
+    Returns:
+      The state, and what the checkpoint says of itself.
 
     Args:
       folder: a run's workdir or its checkpoints folder; the newest checkpoint is taken.
@@ -125,9 +142,10 @@ def initialise(state: TrainState, folder: str) -> TrainState:
             path: jax.ShapeDtypeStruct(fresh[path].shape, fresh[path].dtype, sharding=placed)
             for path, placed in ((p, fresh[p].sharding) for p in sorted(taken))
         }
-        return stored, taken, _by_path(source.restore_parts(step, _nested(like)))
+        values = _by_path(source.restore_parts(step, _nested(like)))
+        return stored, taken, values, source.about(step)
 
-    step, (stored, taken, values) = source.newest(read)
+    step, (stored, taken, values, about) = source.newest(read)
     source.close()
     logging.info("%d arrays from step %d of %s", len(taken), step, folder)
     for what, paths in (
@@ -141,7 +159,7 @@ def initialise(state: TrainState, folder: str) -> TrainState:
         return values.get(path_string(path), leaf)
 
     new = jax.tree_util.tree_map_with_path(replaced, fields)
-    return state.replace(**new)
+    return state.replace(**new), about
 
 
 def _by_path(tree: Any) -> dict[str, Any]:

@@ -53,12 +53,16 @@ def step_function(objective: Any, tx: optax.GradientTransformation) -> Step:
             skipped_in_a_row=(state.skipped_in_a_row + 1) * refused,
         )
         once = jnp.int32(1)
-        metrics = dict(metrics) | {
-            "grad_norm": (grad_norm, once),
-            "skipped": (new.skipped, once),
-            "skipped_in_a_row": (new.skipped_in_a_row, once),
-            "example_order": (order_checksum(batch["index"]), once),
-        }
+        metrics = (
+            {"loss": (value, once)}
+            | dict(metrics)
+            | {
+                "grad_norm": (grad_norm, once),
+                "skipped": (new.skipped, once),
+                "skipped_in_a_row": (new.skipped_in_a_row, once),
+                "example_order": (order_checksum(batch["index"]), once),
+            }
+        )
         return new, metrics
 
     return step

@@ -89,6 +89,13 @@ def test_a_run_becomes_a_file_and_a_run_again(tmp_path):
     assert files.read_weights(older)[1]["log_scale"] == saved[2]["params/log_scale"]
 
 
+def test_a_model_with_a_head_is_no_encoder_to_probe(tmp_path):
+    files.write_weights(tmp_path / "a.safetensors", weights("linear_head"), {})
+    run(**{"from": str(tmp_path / "a.safetensors"), "to": str(tmp_path / "run"), **HEADS})
+    with pytest.raises(CheckpointError, match="holds linear_head, converted"):
+        pretrained.load(tmp_path / "run")
+
+
 def test_a_folder_is_not_overwritten_and_strange_weights_are_told(tmp_path):
     files.write_weights(tmp_path / "a.safetensors", weights("set_transformer"), {})
     flags = {"from": str(tmp_path / "a.safetensors"), "to": str(tmp_path / "run"), **HEADS}

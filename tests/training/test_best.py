@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 import pytest
 
+from sleepfm_jax.errors import ConfigError
 from sleepfm_jax.training.best import KeepBest
 from sleepfm_jax.training.checkpoint import open_existing
 
@@ -61,6 +62,19 @@ def test_a_run_that_goes_on_compares_with_what_it_held(tmp_path):
     assert look(best, 6, 0.5) == held(0.5, 6)
     best.close()
     assert steps(tmp_path / "best") == {"6"}
+
+
+def test_what_was_held_of_another_figure_says_nothing(tmp_path):
+    best = KeepBest(tmp_path / "best", {"figure": "curve/other", "largest": True}, held(1.0, 2))
+    assert look(best, 4, 0.5) == {"figure": "curve/other", "value": -9.0, "step": 4}
+    best.close()
+
+
+def test_a_figure_that_its_evaluator_does_not_give_is_refused(tmp_path):
+    best = KeepBest(tmp_path / "best", {"figure": "curve/los", "largest": False}, None)
+    with pytest.raises(ConfigError, match="'curve/los'; expected one of curve/loss, curve/other"):
+        look(best, 0, 1.0)
+    best.close()
 
 
 def test_without_a_figure_nothing_is_kept(tmp_path):

@@ -99,7 +99,7 @@ def test_initialise_takes_what_has_the_same_path_and_shape_and_says_what_not(els
         return jax.device_put(made, sharding.replicated(sharding.make_mesh()))
 
     with caplog.at_level(logging.INFO, logger="absl"):
-        found = numbers(initialise(state(), elsewhere))
+        found = numbers(initialise(state(), elsewhere)[0])
     assert found.pop("params/head") == 1 and set(found.values()) == {7} and len(found) == 6
     assert f"6 arrays from step 9 of {elsewhere}" in caplog.text
     assert "1 arrays stay fresh: head" in caplog.text
@@ -107,11 +107,33 @@ def test_initialise_takes_what_has_the_same_path_and_shape_and_says_what_not(els
     assert told in caplog.text
     caplog.clear()
     with caplog.at_level(logging.INFO, logger="absl"):
-        wider = numbers(initialise(state(width=4), elsewhere))
+        wider = numbers(initialise(state(width=4), elsewhere)[0])
     kernels = {f"params/encoder/layers/{i}/up/kernel" for i in (0, 1)}
     assert {path for path, value in wider.items() if value == 1} == kernels | {"params/head"}
     assert "3 arrays stay fresh: encoder/layers/0/up/kernel, encoder/layers/1/up/ker" in caplog.text
     assert "3 arrays of the checkpoint have no place or another shape" in caplog.text
+
+
+def test_whom_the_weights_were_trained_on_before_is_carried_on(tmp_path):
+    """Otherwise a probe would score people that the encoder knows from its first run."""
+    told = save(tmp_path / "told", 9, make_state(7.0), {"config": {}, "subjects": ["b", "a"]})
+    silent = save(tmp_path / "silent", 9, make_state(7.0), {"config": {}})
+    assert begin(tmp_path / "fresh", smoke(), make_state).earlier == frozenset()
+    for source, wanted in ((told, {"a", "b"}), (silent, None)):
+        run, config = tmp_path / f"from_{source.name}", smoke(initialise_from=str(source))
+        assert begin(run, config, make_state).earlier == wanted
+        said = {} if wanted is None else {"subjects": ["a", "b", "c"]}
+        save(run, 2, make_state(3.0), {"config": config, **said})
+        assert begin(run, config, make_state).earlier == (wanted and wanted | {"c"})
+    # A run from fresh weights knows its people, though an earlier version did not write them down.
+    save(tmp_path / "older", 2, make_state(3.0), {"config": smoke()})
+    assert begin(tmp_path / "older", smoke(), make_state).earlier == frozenset()
+
+
+def test_converted_weights_are_not_pushed_out(tmp_path):
+    save(tmp_path, 0, make_state(7.0))
+    with pytest.raises(CheckpointError, match=r"converted weights.* --config\.initialise_from"):
+        begin(tmp_path, smoke(), make_state)
 
 
 def test_a_checkpoint_of_which_nothing_fits_is_refused(elsewhere, tmp_path):
