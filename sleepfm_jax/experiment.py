@@ -50,9 +50,12 @@ def make_model(config: Mapping[str, Any]) -> Any:
 
 def make_objective(config: Mapping[str, Any]) -> Objective:
     """The objective of a checked configuration, with its model."""
+    kind = config["objective"]["kind"]
     with config_errors():
-        module = _module("objective", config["objective"]["kind"])
-        return module.make(config, make_model(config))
+        objective = _module("objective", kind).make(config, make_model(config))
+    if ignored := [p for p in config["frozen"] if p not in objective.frozen]:
+        raise ConfigError(f"config.frozen: objective {kind!r} does not freeze {', '.join(ignored)}")
+    return objective
 
 
 def make_evaluators(config: Mapping[str, Any], objective: Objective) -> dict[str, Evaluator]:

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from sleepfm_jax import config as configuration
 from sleepfm_jax import experiment, folders
-from sleepfm_jax.data import datasets, stream
+from sleepfm_jax.data import datasets, people, stream
 from sleepfm_jax.errors import Preempted, TrainingStopped
 from sleepfm_jax.evaluators.evaluator import Evaluator, due
 from sleepfm_jax.training import announce, freezing, lock, optim, sharding
@@ -99,6 +99,10 @@ def _train(config, data_dir, workdir, begun, held: contextlib.ExitStack) -> dict
     checkpoints = Checkpoints(workdir / "checkpoints", keep=config["keep"])
     begin = start(checkpoints, config, create, shardings, data)
     state, resumed_at = begin.state, begin.step
+    if begin.earlier is None:
+        logging.warning("config.initialise_from: %s", people.NOT_TOLD)
+    else:
+        datasets.check_no_leak(data_dir, names, begin.earlier)
     if resumed_at:
         batches.set_state(begin.about["data_position"])
     best = KeepBest(workdir / "best", config["keep_best"], begin.about.get("best"))

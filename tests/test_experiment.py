@@ -47,6 +47,13 @@ def test_kinds_are_found_by_dotted_module():
     assert experiment.make_evaluators(config, objective) == {"curve": Watcher({"0": 1.5})}
 
 
+def test_an_objective_that_would_not_freeze_is_refused():
+    config = smoke(frozen=("^encoder/",))
+    config["objective"] = {"kind": "tests.helpers.toy_objective"}
+    with pytest.raises(ConfigError, match="toy_objective' does not freeze"):
+        experiment.make_objective(config)
+
+
 def test_slots_are_in_the_order_of_the_modalities_without_those_of_no_channel():
     config = smoke()
     config["data"]["slots"] = {"emg": 1, "ecg": 0, "bas": 2, "resp": 2}

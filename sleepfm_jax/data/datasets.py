@@ -148,13 +148,19 @@ def find_dataset(data_dir: str | Path, name: str) -> Path:
     return found[-1].parent
 
 
-def check_no_leak(data_dir: str | Path, names: Sequence[str]) -> None:
+def check_no_leak(
+    data_dir: str | Path, names: Sequence[str], earlier: frozenset[str] = frozenset()
+) -> None:
     """Nobody of the training splits of the named datasets is in another split of any of them.
+
+    Args:
+      earlier: pseudonyms of whom the weights had been trained on before; nor is any of these.
 
     Raises:
       LeakError: says how many are, and where: two datasets of one cohort, split apart.
     """
-    people.refuse_leak_between({n: people.read(find_dataset(data_dir, n)) for n in names})
+    found = {name: people.read(find_dataset(data_dir, name)) for name in names}
+    people.refuse_leak_between(found, earlier)
 
 
 def has_split(data_dir: str | Path, name: str, split: str) -> bool:

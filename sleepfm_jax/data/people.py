@@ -163,11 +163,16 @@ def refuse_leak(
         raise LeakError(f"{words}; their figures would be optimistic. {advice}")
 
 
-def refuse_leak_between(datasets: Mapping[str, People]) -> None:
+def refuse_leak_between(
+    datasets: Mapping[str, People], earlier: frozenset[str] = frozenset()
+) -> None:
     """Refuses datasets {name: people}, trained on together, that split the same people apart.
 
+    Args:
+      earlier: pseudonyms of whom the weights had been trained on before.
+
     Raises:
-      LeakError: somebody of a training split is in another split of one of them.
+      LeakError: somebody of a training split, or of `earlier`, is in another split of one of them.
     """
     trained = set().union(*(people.of_split("train") for people in datasets.values()))
     scored = {
@@ -181,6 +186,12 @@ def refuse_leak_between(datasets: Mapping[str, People]) -> None:
         scored,
         what_trained=f"the training split of {' or '.join(datasets)}",
         advice="Build them with the same split, or use one of them",
+    )
+    refuse_leak(
+        earlier,
+        scored,
+        what_trained="the training of what config.initialise_from names",
+        advice="Build this with the split of that run, or initialise from another",
     )
 
 

@@ -21,7 +21,8 @@ class Objective(Protocol):
 
     Attributes:
       layout: what a row of a batch must hold.
-      frozen: patterns of paths in `params` that stay as they are (`training.freezing`).
+      frozen: patterns of paths in `params` that stay as they are (`training.freezing`): those of
+        `config.frozen`, and perhaps its own.
       distinct_rows: may no example stand in a batch twice? True where rows are each other's
         negatives.
     """
@@ -37,7 +38,9 @@ class Objective(Protocol):
         self, params, stats, batch: Mapping[str, jax.Array], key: jax.Array | None
     ) -> tuple[jax.Array, tuple[Any, Metrics]]:
         """→ loss to descend, (stats after the batch, metrics). `key`: training mode; None:
-        evaluation mode. A row with index -1 is filling and must not count."""
+        evaluation mode. A row with index -1 is filling and must not count. The step keeps what is
+        frozen from an update; that its statistics stay, too, is for this method (`freezing.below`).
+        """
 
     def predict(self, params, stats, batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
         """Evaluation mode: name → array [B, …]; B always leads."""

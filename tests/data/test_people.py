@@ -52,6 +52,9 @@ def test_datasets_of_one_cohort_must_be_split_alike():
     rules.refuse_leak_between({"one": one})
     with pytest.raises(LeakError, match=r"1 of the 4 .* split of one or apart: b in test of apart"):
         rules.refuse_leak_between({"one": one, "apart": people(train="a", test="bde")})
+    rules.refuse_leak_between({"one": one}, earlier=frozenset("bx"))
+    with pytest.raises(LeakError, match=r"1 of the 1 .*initialise_from names: c in test of one;"):
+        rules.refuse_leak_between({"one": one}, earlier=frozenset("acx"))
 
 
 def test_people_are_read_as_they_were_written(tmp_path):
