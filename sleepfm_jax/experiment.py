@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
+from sleepfm_jax import config as configuration
 from sleepfm_jax import signals
 from sleepfm_jax.config.keys import module_of_kind
 from sleepfm_jax.data import datasets
@@ -69,6 +70,28 @@ def make_evaluators(config: Mapping[str, Any], objective: Objective) -> dict[str
 def make_examples(records: datasets.Records, layout: Layout) -> Examples:
     """The rows that a model asks for."""
     return EXAMPLES[layout.examples](records, layout)
+
+
+def input_changes(
+    source: Mapping[str, Any], config: Mapping[str, Any], metadata: Mapping[str, Any]
+) -> list[str]:
+    """In what a run's input is another than that of the weights it starts from: possible (the
+    transfer paper does so), and to be known.
+
+    Args:
+      source: `Start.source`. metadata: of the run's records.
+    """
+    if not source:
+        return []
+    before = {key: source["preprocessing"].get(key) for key in datasets.MADE_ALIKE}
+    before["input_scaling"] = configuration.upgrade(source["config"])["data"]["input_scaling"]
+    now = {key: metadata.get(key) for key in datasets.MADE_ALIKE}
+    now["input_scaling"] = config["data"]["input_scaling"]
+    return [
+        f"config.initialise_from: its {key} was {value!r}, here it is {now[key]!r}"
+        for key, value in before.items()
+        if value != now[key]
+    ]
 
 
 def _module(section: str, kind: str) -> ModuleType:

@@ -20,6 +20,7 @@ from sleepfm_jax.data.examples import Examples
 from sleepfm_jax.errors import CheckpointError
 from sleepfm_jax.training import sharding
 from sleepfm_jax.training.checkpoint import open_existing
+from sleepfm_jax.training.paths import path_string
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Pretrained:
         leaves = jax.tree_util.tree_leaves_with_path((self.params, self.stats))
         for path, leaf in leaves:
             leaf = np.asarray(leaf)
-            digest.update(f"{sharding.path_string(path)}{leaf.shape}{leaf.dtype}".encode())
+            digest.update(f"{path_string(path)}{leaf.shape}{leaf.dtype}".encode())
             digest.update(np.ascontiguousarray(leaf).tobytes())
         return digest.hexdigest()[:16]
 

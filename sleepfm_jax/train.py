@@ -118,9 +118,9 @@ def _train(config, data_dir, workdir, begun, held: contextlib.ExitStack) -> dict
     if first:
         splits = {row["split"] for row in config["evaluators"].values()} | {"train"}
         clips = {split: datasets.count(data_dir, names, split) for split in splits}
-        for warning in warnings + configuration.warnings_for_data(
-            config, clips, records.clip_samples
-        ):
+        warnings += configuration.warnings_for_data(config, clips, records.clip_samples)
+        warnings += experiment.input_changes(begin.source, config, records.metadata)
+        for warning in warnings:
             logging.warning("%s", warning)
         begun(config, records)
         announce.announce(jax.devices(), len(examples), parameter_count(state.params), config)

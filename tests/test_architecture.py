@@ -191,7 +191,7 @@ def test_the_check_lets_pass_what_is_right():
         "sleepfm_jax.train": "from sleepfm_jax import experiment\nimport jax",
         "sleepfm_jax.models.encoder": "from sleepfm_jax.models.dropout import Dropout",
         "sleepfm_jax.training.state": "import flax.struct",
-        "sleepfm_jax.training.optim": "from sleepfm_jax.training.sharding import path_string",
+        "sleepfm_jax.training.optim": "from sleepfm_jax.training.paths import path_string",
         "configs.common": "from ml_collections import ConfigDict\nfrom sleepfm_jax import config",
         "sleepfm_jax.recordings.formats.wfdb_samples": "def f():\n    import wfdb",
         "data_builders.engine.builder": "from sleepfm_jax.data.clips import ClipSpec",

@@ -84,3 +84,16 @@ def test_what_is_about_something_else_by_name_stays(error):
 def test_what_is_no_fault_of_a_person_stays():
     with pytest.raises(TypeError, match="ours"), experiment.config_errors():
         raise TypeError("ours")
+
+
+def test_another_input_than_that_of_the_weights_is_said():
+    config, metadata = smoke(), {"sfreq": 128.0, "preprocessing": "z-scored", "clip_seconds": 30.0}
+    source = {"config": smoke(), "preprocessing": dict(metadata, clip_seconds=300.0)}
+    assert experiment.input_changes({}, config, metadata) == []
+    assert experiment.input_changes(source, config, metadata) == []
+    config["data"]["input_scaling"] = "published_uv"
+    said = experiment.input_changes(source, config, metadata | {"sfreq": 400.0})
+    assert said == [
+        "config.initialise_from: its sfreq was 128.0, here it is 400.0",
+        "config.initialise_from: its input_scaling was 'zscore', here it is 'published_uv'",
+    ]

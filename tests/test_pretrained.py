@@ -15,7 +15,7 @@ from sleepfm_jax import experiment, pretrained
 from sleepfm_jax.data import datasets
 from sleepfm_jax.data.examples import View
 from sleepfm_jax.errors import CheckpointError, ConfigError, DatasetError
-from sleepfm_jax.training.sharding import path_string
+from sleepfm_jax.training.paths import path_string
 from tests.helpers.untrained_runs import save_run, smoke
 
 # As a run wrote it before sections had kinds: the smoke variant.

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from sleepfm_jax import signals
 from sleepfm_jax.errors import ConfigError
+from sleepfm_jax.signals.layout import INPUT_SCALINGS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,9 +136,9 @@ KEYS: Keys = {
             for m in signals.MODALITIES
         },
         "input_scaling": Key(
-            "zscore",
+            INPUT_SCALINGS[0],
             "each recording's channel z-scored, or µV as published",
-            choices=("zscore", "published_uv"),
+            choices=INPUT_SCALINGS,
         ),
         # More threads than batches that wait would be idle.
         "num_threads": Key(4, "that read records, on each host", low=0, **_FREE),

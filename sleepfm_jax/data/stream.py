@@ -13,11 +13,12 @@ from collections.abc import Iterator
 import grain
 import numpy as np
 
+from sleepfm_jax import config as configuration
 from sleepfm_jax.data.examples import Batch, Examples, spread
 from sleepfm_jax.errors import DatasetError
 
-THREADS = 4
-"""That read, and batches that are read ahead, unless a configuration says otherwise."""
+THREADS = configuration.KEYS["data"]["num_threads"].default
+"""That read, and batches that are read ahead, where no configuration says otherwise."""
 
 
 def training(

@@ -14,12 +14,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sleepfm_jax import config as configuration
 from sleepfm_jax.models.dropout import DropoutStream
 from sleepfm_jax.models.encoder import Encoder, EncoderConfig
 from sleepfm_jax.models.pure import Pure, statistics
-from sleepfm_jax.signals.layout import PUBLISHED_LIMIT, PUBLISHED_UNIT, Layout
+from sleepfm_jax.signals.layout import (
+    INPUT_SCALINGS,
+    PUBLISHED_LIMIT,
+    PUBLISHED_UNIT,
+    Layout,
+)
 
-BATCH_STATISTICS = ("joint", "per_modality")
+_DEFAULT = configuration.section_defaults("model", "sleepfm")
+BATCH_STATISTICS = configuration.KINDS["model"]["sleepfm"]["batch_statistics"].choices
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,8 +44,8 @@ class SleepFM:
 
     encoder: EncoderConfig
     slots: tuple[tuple[str, int], ...]
-    batch_statistics: str = "joint"
-    input_scaling: str = "zscore"
+    batch_statistics: str = _DEFAULT["batch_statistics"]
+    input_scaling: str = INPUT_SCALINGS[0]
 
     def __post_init__(self):
         if self.batch_statistics not in BATCH_STATISTICS:

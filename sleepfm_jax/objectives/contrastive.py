@@ -9,10 +9,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from sleepfm_jax import config as configuration
 from sleepfm_jax.losses import contrastive
 from sleepfm_jax.signals.layout import Layout
 from sleepfm_jax.training import freezing
 
+_DEFAULT = configuration.section_defaults("objective", "contrastive")
 LOSSES = {"leave_one_out": contrastive.leave_one_out, "pairwise": contrastive.pairwise}
 
 
@@ -29,9 +31,9 @@ class Contrastive:
     """
 
     model: Any
-    loss_kind: str = "leave_one_out"
-    log_scale: float = 0.0
-    max_log_scale: float = 4.6052
+    loss_kind: str = _DEFAULT["loss"]
+    log_scale: float = _DEFAULT["log_scale"]
+    max_log_scale: float = _DEFAULT["max_log_scale"]
     frozen: tuple[str, ...] = ()
     distinct_rows = True
 

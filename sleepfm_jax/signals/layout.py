@@ -8,8 +8,9 @@ from sleepfm_jax.errors import ConfigError, DatasetError
 from sleepfm_jax.signals.labels import MODALITIES
 
 INPUT_SCALINGS = ("zscore", "published_uv")
-"""How stored samples become a model's input. `zscore`: by the channel's mean and sd over the
-recording. `published_uv`: clip(µV, -50, 50) / 10, what the transfer paper fine-tunes on."""
+"""How stored samples become a model's input, the default first. `zscore`: by the channel's mean and
+sd over the recording. `published_uv`: clip(µV, -50, 50) / 10, what the transfer paper fine-tunes
+on."""
 
 PUBLISHED_LIMIT, PUBLISHED_UNIT = 50.0, 10.0  # µV
 
@@ -29,7 +30,7 @@ class Layout:
     slots: tuple[tuple[str, int], ...]
     patch_samples: int
     max_patches: int | None = None
-    input_scaling: str = "zscore"
+    input_scaling: str = INPUT_SCALINGS[0]
     examples: str = "clips"
 
     def __post_init__(self):

@@ -33,7 +33,7 @@ from jax.experimental import multihost_utils
 from sleepfm_jax import folders
 from sleepfm_jax.errors import CheckpointError, DamagedCheckpoint
 from sleepfm_jax.training import checksums
-from sleepfm_jax.training.sharding import path_string
+from sleepfm_jax.training.paths import path_string
 
 DAMAGED = "damaged"
 """STEP.damaged is what is left of a checkpoint that training could not read: nobody reads it."""

@@ -22,7 +22,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from sleepfm_jax.training.sharding import path_string
+from sleepfm_jax.training.paths import path_string
 
 _BLOCK = 2**15  # elements, as uint64: they stay in a core's cache from the first step to the last
 _THREADS = min(8, os.cpu_count() or 1)

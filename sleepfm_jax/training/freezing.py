@@ -13,7 +13,7 @@ from typing import Any
 import jax
 
 from sleepfm_jax.errors import ConfigError
-from sleepfm_jax.training.sharding import path_string
+from sleepfm_jax.training.paths import path_string
 
 
 def is_frozen(path: str, patterns: Sequence[str]) -> bool:
@@ -74,4 +74,15 @@ def stop_gradients(params: Any, patterns: Sequence[str]) -> Any:
     return jax.tree_util.tree_map_with_path(
         lambda path, x: jax.lax.stop_gradient(x) if is_frozen(path_string(path), patterns) else x,
         params,
+    )
+
+
+def keep(before: Any, after: Any, patterns: Sequence[str]) -> Any:
+    """`after`, but for the leaves that are frozen: whatever an objective did to them."""
+    if not patterns:
+        return after
+    return jax.tree_util.tree_map_with_path(
+        lambda path, old, new: old if is_frozen(path_string(path), patterns) else new,
+        before,
+        after,
     )

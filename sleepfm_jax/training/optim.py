@@ -12,7 +12,7 @@ import optax
 
 from sleepfm_jax.errors import ConfigError
 from sleepfm_jax.training import freezing
-from sleepfm_jax.training.sharding import path_string
+from sleepfm_jax.training.paths import path_string
 
 NO_DECAY = ("bias", "scale", "log_scale")
 """Parameters of these names are not decayed: shifts, norms' scales and the logit scale."""

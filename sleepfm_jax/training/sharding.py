@@ -10,6 +10,8 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from sleepfm_jax.training.paths import path_string
+
 DATA = "data"
 """The mesh axis along which the global batch is cut."""
 
@@ -35,11 +37,6 @@ def make_mesh(axes: Mapping[str, int] | None = None) -> Mesh:
     if int(np.prod(shape)) != count:
         raise ValueError(f"mesh {axes} does not fit {count} devices")
     return jax.make_mesh(shape, tuple(axes), axis_types=(AxisType.Auto,) * len(shape))
-
-
-def path_string(path: Sequence[Any]) -> str:
-    """A pytree path as "encoder/layers/0/up/kernel"."""
-    return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
 def tree_shardings(tree: Any, mesh: Mesh, rules: Sequence[tuple[str, Sequence]]) -> Any:

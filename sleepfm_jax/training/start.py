@@ -13,8 +13,8 @@ from absl import logging
 from sleepfm_jax import config as configuration
 from sleepfm_jax.errors import CheckpointError
 from sleepfm_jax.training.checkpoint import Checkpoints, open_existing
+from sleepfm_jax.training.paths import path_string
 from sleepfm_jax.training.same_data import check_alike, check_same_data
-from sleepfm_jax.training.sharding import path_string
 from sleepfm_jax.training.state import TrainState
 
 
@@ -28,12 +28,14 @@ class Start:
       about: what the checkpoint says; {} of a run that did not go on.
       earlier: pseudonyms of whom the weights were trained on before this run saw its own people;
         None: where they are from does not say.
+      source: what the checkpoint says that the run was initialised from; {} where there is none.
     """
 
     step: int
     state: TrainState
     about: Mapping[str, Any]
     earlier: frozenset[str] | None = frozenset()
+    source: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def start(
@@ -86,7 +88,7 @@ def start(
     state = jax.jit(create, out_shardings=shardings)()
     if config["initialise_from"]:
         state, about = initialise(state, config["initialise_from"])
-        return Start(0, state, {}, _people(about))
+        return Start(0, state, {}, _people(about), about)
     return Start(0, state, {})
 
 

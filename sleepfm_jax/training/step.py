@@ -37,7 +37,9 @@ def step_function(objective: Any, tx: optax.GradientTransformation) -> Step:
         def accept():
             updates, opt_state = tx.update(grads, state.opt_state, state.params)
             params = optax.apply_updates(state.params, updates)
-            return *objective.after_update(params, stats, state.step + 1), opt_state
+            params, moved = objective.after_update(params, stats, state.step + 1)
+            params = freezing.keep(state.params, params, objective.frozen)
+            return params, freezing.keep(state.batch_stats, moved, objective.frozen), opt_state
 
         def refuse():
             return state.params, state.batch_stats, state.opt_state

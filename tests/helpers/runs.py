@@ -12,8 +12,9 @@ import jax
 
 from configs import pretrain_simulated
 from sleepfm_jax import experiment
-from sleepfm_jax.training import checkpoint, optim, sharding
+from sleepfm_jax.training import checkpoint, optim
 from sleepfm_jax.training import state as train_state
+from sleepfm_jax.training.paths import path_string
 
 LINE, WATCHER = "tests.helpers.line_objective", "tests.helpers.watcher_evaluator"
 
@@ -59,7 +60,7 @@ def saved_state(folder, step, config=None):
 def leaves_by_path(tree) -> dict[str, Any]:
     """{"params/encoder/…": leaf as numpy}."""
     leaves = jax.tree_util.tree_leaves_with_path(jax.device_get(tree))
-    return {sharding.path_string(path): leaf for path, leaf in leaves}
+    return {path_string(path): leaf for path, leaf in leaves}
 
 
 def logged(workdir: Path, prefix: str = "train/") -> dict[int, dict[str, Any]]:

@@ -16,7 +16,7 @@ from sleepfm_jax import experiment
 from sleepfm_jax.training import optim
 from sleepfm_jax.training import state as train_state
 from sleepfm_jax.training.checkpoint import Checkpoints
-from sleepfm_jax.training.sharding import path_string
+from sleepfm_jax.training.paths import path_string
 
 
 def smoke(**changes) -> dict[str, Any]:

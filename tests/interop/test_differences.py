@@ -32,8 +32,8 @@ def largest(a, b):
     return float(np.abs(np.asarray(a) - np.asarray(b)).max())
 
 
-def say(what, difference, of):
-    print(f"{what:24s} {difference:8.2g}  in {of}")
+def say(what, difference, among):
+    print(f"{what:24s} {difference:8.2g}  in {among}")
     assert difference > 0.01
 
 
@@ -47,8 +47,8 @@ def test_each_switch_of_the_encoders_is_felt(golden):
         )
         return largest(plain(*args)[0], quirky(*args)[0])
 
-    of = "clip vectors of entries up to {:.1f}"
-    clip = of.format(np.abs(a["out/pooled"]).max())
+    among = "clip vectors of entries up to {:.1f}"
+    clip = among.format(np.abs(a["out/pooled"]).max())
     one = (a["c1/x"], np.ones((len(a["c1/x"]), 1), bool))
     say(
         "single_channel_shortcut",
@@ -57,7 +57,7 @@ def test_each_switch_of_the_encoders_is_felt(golden):
     )
     absent = (a["in/x"], np.zeros(a["in/mask"].shape, bool))
     say("encode_absent", difference("set_transformer", a, absent, encode_absent=True), clip)
-    clip = of.format(np.abs(b["out_pe/mono/pooled"]).max())
+    clip = among.format(np.abs(b["out_pe/mono/pooled"]).max())
     masked = (b["masked/x"], b["masked/mask"] == 0)
     say(
         "mean_over_padding",
@@ -93,15 +93,15 @@ def test_each_switch_of_the_night_models_is_felt(golden):
     x, valid = fixture["in/x"], fixture["in/mask"] == 0
     scored = valid.any(1)
     plain = np.asarray(from_torch("staging_lstm", weights(fixture))(x, valid))[scored]
-    of = f"logits of scored steps, up to {np.abs(plain).max():.1f}"
+    among = f"logits of scored steps, up to {np.abs(plain).max():.1f}"
     for switch in ("additive_temporal_mask", "unpacked_lstm"):
         quirky = from_torch("staging_lstm", weights(fixture), **{switch: True})
-        say(switch, largest(plain, np.asarray(quirky(x, valid))[scored]), of)
+        say(switch, largest(plain, np.asarray(quirky(x, valid))[scored]), among)
     gone = valid.copy()
     gone[0, 0, 10:] = False  # one sequence ends early, the others go on
     plain = np.asarray(from_torch("staging_lstm", weights(fixture))(x, gone))[0]
     quirky = from_torch("staging_lstm", weights(fixture), corner_masks=True)
-    say("corner_masks", largest(plain, np.asarray(quirky(x, gone))[0]), of)
+    say("corner_masks", largest(plain, np.asarray(quirky(x, gone))[0]), among)
 
 
 def test_batch_statistics_make_other_tokens_in_training(golden):
@@ -116,10 +116,10 @@ def test_batch_statistics_make_other_tokens_in_training(golden):
 
     kept = mask
     alone = tokens(x[:, bas], mask[:, bas], kept)
-    of = f"training tokens of entries up to {np.abs(alone).max():.1f}"
+    among = f"training tokens of entries up to {np.abs(alone).max():.1f}"
     padded = tokens(x[:, bas], everything[:, bas], kept)
-    say("padding_in_statistics", largest(alone, padded), of)
-    say("per_modality", largest(alone, tokens(x, mask, kept)), of)
+    say("padding_in_statistics", largest(alone, padded), among)
+    say("per_modality", largest(alone, tokens(x, mask, kept)), among)
 
 
 def test_ties_of_the_survival_loss(golden):

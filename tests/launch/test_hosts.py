@@ -13,7 +13,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from sleepfm_jax.training.sharding import path_string
+from sleepfm_jax.training.paths import path_string
 from tests.helpers.programs import one_line, pretrain, run, run_together, start
 
 LOCAL_HOSTS = ["bash", "launch/local_hosts.sh"]

@@ -14,6 +14,7 @@ import pytest
 from sleepfm_jax.errors import CheckpointError, DamagedCheckpoint
 from sleepfm_jax.training import checksums, sharding
 from sleepfm_jax.training.checkpoint import Checkpoints, open_existing
+from sleepfm_jax.training.paths import path_string
 from sleepfm_jax.training.start import start
 
 KEYS = jax.random.split(jax.random.key(0), 3)
@@ -213,7 +214,7 @@ def test_checksums_are_what_they_say():
     for path, leaf in leaves:
         shape = ",".join(map(str, leaf.shape))
         wanted = f"{leaf.dtype}[{shape}]:{by_hand(leaf)}"
-        assert found[sharding.path_string(path)] == wanted
+        assert found[path_string(path)] == wanted
         assert checksums.shape_of(wanted) == leaf.shape
     assert checksums.of_tree({"x": np.arange(3)})["x"].startswith("int32[3]:")  # as jax reads it
 

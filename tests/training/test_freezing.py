@@ -54,3 +54,11 @@ def test_a_pattern_that_matches_nothing_names_its_key_and_what_there_is():
         ConfigError, match=r"^config\.here: 'A/' matches none of 4 parameters \(a/b, a/c, d, …\)$"
     ):
         freezing.check_patterns(tree, ("a/", "A/"), "config.here")
+
+
+def test_what_is_frozen_is_kept_whatever_became_of_it():
+    before = {"encoder": {"mean": jnp.float32(1), "w": jnp.float32(2)}, "log_scale": jnp.float32(3)}
+    after = jax.tree.map(lambda x: x + 10, before)
+    kept = freezing.keep(before, after, ("^encoder/mean$", "log_scale"))
+    assert kept == {"encoder": {"mean": 1, "w": 12}, "log_scale": 3}
+    assert freezing.keep(before, after, ()) is after

@@ -11,6 +11,7 @@ import pytest
 from sleepfm_jax import config, experiment
 from sleepfm_jax.errors import ConfigError
 from sleepfm_jax.training import checkpoint, freezing, optim, sharding
+from sleepfm_jax.training.paths import path_string
 from tests.helpers.arrays import random_tree
 from tests.helpers.runs import smoke
 
@@ -47,7 +48,7 @@ def model(layers=3):
 
 def by_path(tree):
     leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {sharding.path_string(path): np.asarray(leaf, np.float64) for path, leaf in leaves}
+    return {path_string(path): np.asarray(leaf, np.float64) for path, leaf in leaves}
 
 
 def gradients(params, steps):
@@ -274,7 +275,7 @@ def test_only_weights_decay():
 
     decayed, kept = {}, {}
     for path, moved in jax.tree_util.tree_leaves_with_path(jax.device_get(update(params))):
-        (decayed if np.any(moved) else kept)[sharding.path_string(path)] = moved
+        (decayed if np.any(moved) else kept)[path_string(path)] = moved
     assert decayed and all(name.endswith("kernel") for name in decayed)
     assert {name.rsplit("/", 1)[-1] for name in kept} == {
         "bias", "scale", "bn_bias", "bn_scale", "ln_bias", "ln_scale", "log_scale",

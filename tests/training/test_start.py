@@ -17,8 +17,8 @@ from sleepfm_jax.training import sharding
 from sleepfm_jax.training import state as train_state
 from sleepfm_jax.training.checkpoint import Checkpoints
 from sleepfm_jax.training.start import initialise, parameter_count, start
+from tests.config.test_config import FLAT
 from tests.helpers.runs import leaves_by_path, smoke
-from tests.test_config import FLAT
 
 TX = optax.adam(1e-3)
 

@@ -8,8 +8,9 @@ import numpy as np
 import optax
 
 from sleepfm_jax import experiment
-from sleepfm_jax.training import optim, sharding
+from sleepfm_jax.training import optim
 from sleepfm_jax.training import state as train_state
+from sleepfm_jax.training.paths import path_string
 from tests.helpers.line_objective import Line
 from tests.helpers.runs import smoke
 
@@ -20,11 +21,7 @@ def test_a_fresh_state_has_the_types_of_a_restored_one():
     objective = experiment.make_objective(config)
     tx = optim.optimiser(config["optimiser"], 4)
     state = jax.eval_shape(lambda: train_state.create(objective, tx, 0))
-    weak = [
-        sharding.path_string(p)
-        for p, x in jax.tree_util.tree_leaves_with_path(state)
-        if x.weak_type
-    ]
+    weak = [path_string(p) for p, x in jax.tree_util.tree_leaves_with_path(state) if x.weak_type]
     assert not weak
     assert {str(x.dtype) for x in jax.tree.leaves(state.params)} == {"float32"}
 

@@ -19,7 +19,7 @@ from sleepfm_jax import config as configuration
 from sleepfm_jax.models.encoder import Encoder, EncoderConfig
 from sleepfm_jax.training import optim
 
-CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 VARIANTS = [
     (path.stem, variant)
     for path in sorted(CONFIGS.glob("*.py"))
