@@ -100,6 +100,14 @@ def test_a_hang_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def test_an_interrupted_answer_is_nobody_elses(tmp_path: Path):
     """Ctrl-C while the child reads: what it would have answered is not the next one's."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # CI may run deaf to it
+    try:
+        _interrupt_an_answer(tmp_path)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _interrupt_an_answer(tmp_path: Path) -> None:
     in_own_process(deadly_readers.sleep, tmp_path, 0)
     threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
     with pytest.raises(KeyboardInterrupt):
