@@ -173,7 +173,21 @@ def _storage_errors_of_threads() -> list[BaseException]:
             otherwise(args)
 
     threading.excepthook = hook
+    _ignore_writes_that_answer_too_late()
     return died
+
+
+def _ignore_writes_that_answer_too_late() -> None:
+    """Of many writes that a disk refuses, one ends the save, and its event loop with it. The others
+    answer to a closed loop, from threads of tensorstore, each with a traceback of its own."""
+    otherwise = sys.excepthook
+
+    def hook(kind, error, trace):
+        elsewhere = threading.current_thread() is not threading.main_thread()
+        if not (elsewhere and kind is RuntimeError and str(error) == "Event loop is closed"):
+            otherwise(kind, error, trace)
+
+    sys.excepthook = hook
 
 
 def _quiet_libraries() -> None:

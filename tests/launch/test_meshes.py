@@ -21,23 +21,18 @@ def lines(workdir):
 
 @pytest.mark.slow
 def test_a_mesh_axis_that_spans_processes_changes_no_batch(tiny_data_dir, tmp_path):
-    layouts = {
-        "one": (1, 1, "data:1"),
-        "rows_shared_by_both": (2, 4, "data:1,fsdp:8"),
-        "rows_of_each": (2, 4, "data:2,fsdp:4"),
-        "fsdp_across": (2, 4, "fsdp:4,data:2"),
-    }
+    # Both processes need all rows, and no device's neighbour holds the next ones.
+    layouts = {"one": (1, 1, "data:1"), "fsdp_across": (2, 2, "fsdp:2,data:2")}
     flags = [f"--config.evaluators.{row}.examples=8" for row in ("validation", "test")]
-    flags += ["--config.steps=3", "--config.evaluators.validation.every=3"]
+    flags += ["--config.steps=2", "--config.evaluators.validation.every=2"]
     commands = {}
     for name, (hosts, devices, mesh) in layouts.items():
         mine = [*flags, f"--config.mesh={mesh}", *([f"--{RULES}"] if "fsdp" in mesh else [])]
         command = pretrain(tiny_data_dir, tmp_path / name, *mine)
         commands[name] = [*LOCAL_HOSTS, hosts, devices, *command]
-    for command in commands.values():  # side by side, seven processes would starve each other
-        run_together([command])
+    run_together(list(commands.values()))
     wanted = lines(tmp_path / "one")
-    assert sorted(wanted) == [1, 2, 3]
+    assert sorted(wanted) == [1, 2]
     for name in layouts:
         found = lines(tmp_path / name)
         assert sorted(found) == sorted(wanted), name

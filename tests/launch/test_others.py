@@ -126,6 +126,5 @@ def test_what_all_agree_on_waits_for_all_and_nobody_is_missed_at_the_end():
     found, _ = together(0, "all")
     for process, (code, err) in enumerate(found):
         assert code == 75 and f"Preempted: saved, says {process}\n" in err, err
-    for who in (0, 1):  # twice as long behind the others as one that is gone would be
-        found, _ = together(who, "late")
-        assert [code for code, _ in found] == [0, 0], found
+    found, _ = together(0, "late")  # twice as long behind the others as one that is gone would be
+    assert [code for code, _ in found] == [0, 0], found

@@ -166,14 +166,14 @@ def test_training_on_a_full_disk_ends_in_one_line(small_disk, tiny_data_dir, tmp
 @pytest.mark.slow
 def test_a_checkpoint_that_lost_a_file_is_told_in_one_line(program, tiny_data_dir, tmp_path):
     workdir = tmp_path / "run"
-    run(*pretrain(tiny_data_dir, workdir))
+    run(*pretrain(tiny_data_dir, workdir, "--config.keep=1"))  # no earlier one to fall back on
     (newest,) = (workdir / "checkpoints" / "4" / "state" / "d").iterdir()
     newest.unlink()
     probed = ["--dataset=simulated_psg", f"--data_dir={tiny_data_dir}"]
     for command in (
         ["launch.convert", f"--from={workdir}", f"--to={tmp_path / 'x.safetensors'}"],
         ["launch.probe", f"--checkpoint={workdir}", *probed, f"--workdir={tmp_path / 'probe'}"],
-        ["launch.pretrain", *pretrain(tiny_data_dir, workdir)[3:]],
+        ["launch.pretrain", *pretrain(tiny_data_dir, workdir, "--config.keep=1")[3:]],
     ):
         line = one_storage_line(program(*command))
         assert str(newest) in line

@@ -90,11 +90,14 @@ def test_workers_that_cannot_work_stop_the_build(folder, tmp_path, monkeypatch):
 
 
 PROGRAM = """
+import signal
+
 import data_builders.simulated_psg.simulated_psg_dataset_builder as module
 from launch import build
 from tests.helpers.builders import Slow
 
 module.Builder = Slow
+signal.signal(signal.SIGINT, signal.default_int_handler)  # CI may run deaf to Ctrl-C
 if __name__ == "__main__":
     build.run()
 """
