@@ -21,6 +21,7 @@ from absl import app, flags, logging
 
 from launch.storage_errors import storage_error
 from sleepfm_jax.errors import ConfigError, SleepFMError, StorageError, TrainingStopped
+from sleepfm_jax.late_answers import ignore_closed_loops
 
 if TYPE_CHECKING:
     from launch.others import Others
@@ -173,21 +174,8 @@ def _storage_errors_of_threads() -> list[BaseException]:
             otherwise(args)
 
     threading.excepthook = hook
-    _ignore_writes_that_answer_too_late()
+    ignore_closed_loops()
     return died
-
-
-def _ignore_writes_that_answer_too_late() -> None:
-    """Of many writes that a disk refuses, one ends the save, and its event loop with it. The others
-    answer to a closed loop, from threads of tensorstore, each with a traceback of its own."""
-    otherwise = sys.excepthook
-
-    def hook(kind, error, trace):
-        elsewhere = threading.current_thread() is not threading.main_thread()
-        if not (elsewhere and kind is RuntimeError and str(error) == "Event loop is closed"):
-            otherwise(kind, error, trace)
-
-    sys.excepthook = hook
 
 
 def _quiet_libraries() -> None:

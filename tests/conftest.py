@@ -34,6 +34,20 @@ if not flags.FLAGS.is_parsed():  # Grain reads absl flags
     flags.FLAGS.mark_as_parsed()
 
 
+HEAVY = ("launch", "training", "interop", "models", "test_")
+"""Files of these folders and names take longest."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take longest come first: begun last, one would keep a core busy alone."""
+
+    def place(item: pytest.Item) -> int:
+        within = item.path.relative_to(ROOT / "tests").parts[0]
+        return next((i for i, name in enumerate(HEAVY) if within.startswith(name)), len(HEAVY))
+
+    items.sort(key=place)
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The project's root folder."""

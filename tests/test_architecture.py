@@ -7,7 +7,7 @@ import ast
 import pytest
 
 LAYERS = (  # each may import what is above it, and what shares its place in its line
-    ("errors",),
+    ("errors", "late_answers"),
     ("folders",),
     ("signals",),
     ("config",),

@@ -10,15 +10,9 @@ their word.
 from __future__ import annotations
 
 import contextlib
-import functools
-import gc
-import inspect
 import json
 import logging
 import os
-import sys
-import traceback
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -30,7 +24,7 @@ from absl import logging as absl_logging
 from etils import epath
 from jax.experimental import multihost_utils
 
-from sleepfm_jax import folders
+from sleepfm_jax import folders, late_answers
 from sleepfm_jax.errors import CheckpointError, DamagedCheckpoint
 from sleepfm_jax.training import checksums
 from sleepfm_jax.training.paths import path_string
@@ -288,7 +282,7 @@ class Checkpoints:
             blameless = any(word in str(error) for word in _NOT_ITS_FAULT)
             if blameless or not isinstance(error, _UNREADABLE):
                 raise
-            _let_go(caught)
+            late_answers.let_go(caught)
         if jax.process_count() > 1:
             failed = multihost_utils.process_allgather(np.array(error is not None))
             if error is None and failed.any():
@@ -314,31 +308,6 @@ class Checkpoints:
         multihost_utils.sync_global_devices("the damaged checkpoint is set aside")
         self._manager.reload()
         return target
-
-
-@functools.cache
-def _ignore_what_follows() -> None:
-    """A read that failed leaves those of other arrays behind, unfinished. Each would complain on
-    stderr, at some later time and from some thread, below the one line that says what happened."""
-    before = sys.unraisablehook
-
-    def hook(found):
-        closed = str(found.exc_value) == "Event loop is closed"
-        if not (closed or inspect.iscoroutine(found.object)):
-            before(found)
-
-    sys.unraisablehook = hook
-    logging.getLogger("asyncio").addFilter(lambda r: "never retrieved" not in r.getMessage())
-    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
-
-
-def _let_go(error: BaseException | None) -> None:
-    """Drops what a failed read left behind; see `_ignore_what_follows`."""
-    _ignore_what_follows()
-    while error is not None:
-        traceback.clear_frames(error.__traceback__)
-        error = error.__cause__ or error.__context__
-    gc.collect()
 
 
 def _some(words: list[str], between: str = ", ", most: int = 3) -> str:

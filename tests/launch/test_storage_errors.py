@@ -101,7 +101,7 @@ def test_a_folder_that_may_not_be_written(program, tmp_path):
     assert str(source) in one_storage_line(program("launch.report", f"--workdir={source}"))
 
 
-@pytest.mark.parametrize("where", ["here", "in a worker"])
+@pytest.mark.parametrize("where", [pytest.param("here", marks=pytest.mark.slow), "in a worker"])
 def test_a_build_that_may_write_no_more(tmp_path, where):
     """A limit of the file size is a full disk that any test may have."""
     source, records = tmp_path / "ecg", tmp_path / "records"

@@ -504,7 +504,7 @@ def test_launch_build_refuses_a_flag_of_another_dataset_and_an_empty_folder(prog
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("how", ["file", "module"])
+@pytest.mark.parametrize("how", ["file", pytest.param("module", marks=pytest.mark.slow)])
 def test_launch_build_takes_a_builder_from_outside_with_its_flags(folder, tmp_path, root, how):
     """FILE.py or package.module:CLASS; workers find it too."""
     outside = tmp_path / "outside"
