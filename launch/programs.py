@@ -21,7 +21,6 @@ from absl import app, flags, logging
 
 from launch.storage_errors import storage_error
 from sleepfm_jax.errors import ConfigError, SleepFMError, StorageError, TrainingStopped
-from sleepfm_jax.late_answers import ignore_closed_loops
 
 if TYPE_CHECKING:
     from launch.others import Others
@@ -174,7 +173,6 @@ def _storage_errors_of_threads() -> list[BaseException]:
             otherwise(args)
 
     threading.excepthook = hook
-    ignore_closed_loops()
     return died
 
 
