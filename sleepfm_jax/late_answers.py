@@ -17,9 +17,9 @@ import warnings
 
 
 @functools.cache
-def _ignore_what_follows() -> None:
-    """A read that failed leaves those of other arrays behind, unfinished. Each would complain on
-    stderr, at some later time and from some thread, below the one line that says what happened."""
+def expect() -> None:
+    """From now on what a failed read leaves behind is silent. Called before a read begins: other
+    arrays may complain, each from a thread of its own, before the failure reaches its caller."""
     before = sys.unraisablehook
 
     def hook(found):
@@ -33,8 +33,7 @@ def _ignore_what_follows() -> None:
 
 
 def let_go(error: BaseException | None) -> None:
-    """Drops what a failed read left behind; see `_ignore_what_follows`."""
-    _ignore_what_follows()
+    """Drops what a failed read left behind, after `expect`."""
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         error = error.__cause__ or error.__context__

@@ -273,6 +273,7 @@ class Checkpoints:
     def _damage(self, step: int) -> Iterator[None]:
         """What cannot be read inside is DamagedCheckpoint, on every process at once."""
         error = None
+        late_answers.expect()
         try:
             yield
         except Exception as caught:  # Orbax wraps errors in bare Exceptions
