@@ -4,26 +4,38 @@ Example, with a run of launch.pretrain in RUN and a dataset built by launch.buil
 
   python -m launch.probe --checkpoint=RUN --dataset=eegmat --data_dir=DATA --workdir=RUN
 
-One affine layer is fitted on three kinds of frozen features: the pretrained encoder's (in
-evaluation mode; each clip is embedded once), those of the same encoder before training, and a
-plain baseline (EEG band powers, heart-rate statistics). Its L2 is chosen on validation
-subjects. Subjects never cross splits: the dataset's own splits where it has them, 5-fold cross-
-validation by subject otherwise; and nobody is scored whom the checkpoint was pretrained on (it
-carries their pseudonyms). Figures are balanced accuracy, AUROC, F1 and kappa, with 95 % bootstrap
-intervals over subjects. They go to WORKDIR/results.json and WORKDIR/report/index.html, and a table
-is printed. Exit code 0 means that they are there.
+One affine layer is fitted on frozen features: of the pretrained encoder (in evaluation mode; each
+clip is embedded once), of untrained encoders (--seeds of them), of the tokenizer alone, and of a
+plain pipeline; with --mispaired also of an encoder pretrained on modalities of other people. Its
+L2 is chosen on validation subjects. Subjects never cross splits: the dataset's own splits where it
+has them (validation cut from training subjects where only a test split is official), otherwise
+5-fold cross-validation by subject; and nobody is scored whom a checkpoint was pretrained on (it
+carries their pseudonyms).
+
+Each row leaves its predictions in WORKDIR/predictions/DATASET/ROW.npz. All figures are computed
+from these: metrics with 95 % intervals over subjects where there are enough of them, paired
+differences, and what chance looks like (--permutations). They go to WORKDIR/results.json and
+WORKDIR/report/index.html, and a table is printed. Exit code 0 means that they are there.
 """
 
 from __future__ import annotations
 
+import shlex
+import sys
 import time
 
 from absl import app, flags
 
 from launch import programs
 
-_CHECKPOINT = flags.DEFINE_string(
-    "checkpoint", None, "Workdir of a run of launch.pretrain, or its checkpoints folder."
+_CHECKPOINT = flags.DEFINE_list(
+    "checkpoint",
+    None,
+    "Workdir of a run of launch.pretrain, or its checkpoints folder. Several, separated by commas, "
+    "are runs that differ by their seed.",
+)
+_MISPAIRED = flags.DEFINE_list(
+    "mispaired", [], "Likewise, of runs with --config.data.mispaired: the control of the pairing."
 )
 _DATASET = flags.DEFINE_string("dataset", None, "Name of a dataset that launch.build built.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder that launch.build wrote datasets to.")
@@ -40,7 +52,17 @@ _EXCLUDE_PRETRAINED = flags.DEFINE_bool(
     "Leave out the subjects that the checkpoint was pretrained on, instead of refusing to score "
     "them.",
 )
-_SEED = flags.DEFINE_integer("seed", 0, "Of the random encoder, the folds and the bootstrap.")
+_SEED = flags.DEFINE_integer("seed", 0, "The first of the seeds.")
+_SEEDS = flags.DEFINE_integer(
+    "seeds",
+    5,
+    "How many untrained encoders; and how often folds or validation subjects are drawn, where the "
+    "dataset leaves them open.",
+    lower_bound=1,
+)
+_PERMUTATIONS = flags.DEFINE_integer(
+    "permutations", 20, "Fits on labels permuted over subjects; 0: none.", lower_bound=0
+)
 
 
 def main(argv: list[str]) -> int:
@@ -51,29 +73,37 @@ def main(argv: list[str]) -> int:
     from sleepfm_jax.data import datasets
     from sleepfm_jax.report import page as report
     from sleepfm_jax.report import run_folder
+    from sleepfm_jax.report.recompute import recompute
 
     workdir = folders.local(_WORKDIR.value, "--workdir")
     begun = time.perf_counter()
-    name, rows = probe.probe(
+    workdir.mkdir(parents=True, exist_ok=True)
+    probe.probe(
         _CHECKPOINT.value,
         _DATA_DIR.value,
         _DATASET.value,
+        workdir,
+        mispaired=_MISPAIRED.value,
         channels=_CHANNELS.value,
         exclude_pretrained=_EXCLUDE_PRETRAINED.value,
+        seeds=_SEEDS.value,
+        permutations=_PERMUTATIONS.value,
         seed=_SEED.value,
+        command=f"python -m launch.probe {shlex.join(sys.argv[1:])}",
     )
-    workdir.mkdir(parents=True, exist_ok=True)
     run_folder.copy_build_reports(
         workdir, datasets.open_records(_DATA_DIR.value, [_DATASET.value], "train")
     )
+    found = recompute(workdir)
+    name = _DATASET.value
     update = {
-        "probes": {name: rows},
         "seconds": {f"probe {name}": time.perf_counter() - begun},
         "versions": report.versions(),
     }
     report.merge_results(workdir, update)
     page = report.write_report(workdir)
-    print(report.text_table(update))
+    mine = {key: {name: rows[name]} for key, rows in found.items() if name in rows}
+    print(report.text_table(mine))
     print(f"{workdir / 'results.json'}\n{page}")
     return 0
 

@@ -28,6 +28,7 @@ def main(argv: list[str]) -> int:
         raise app.UsageError(f"unexpected argument {argv[1]!r}: flags begin with --")
     from sleepfm_jax import folders
     from sleepfm_jax.report import page as report
+    from sleepfm_jax.report.recompute import recompute
 
     workdir = folders.local(_WORKDIR.value, "--workdir")
     if not (workdir / "results.json").exists():
@@ -38,6 +39,7 @@ def main(argv: list[str]) -> int:
         raise app.UsageError("--seconds: expected NAME=NUMBER, separated by commas") from error
     if seconds:
         report.merge_results(workdir, {"seconds": seconds})
+    recompute(workdir)
     page = report.write_report(workdir)
     results = json.loads((workdir / "results.json").read_text())
     print(report.text_table(results))

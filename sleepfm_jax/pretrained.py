@@ -34,6 +34,7 @@ class Pretrained:
       preprocessing: metadata of the records that it was trained on.
       people: pseudonyms of the people that it was trained on; None when it does not say.
       others: the objective's own parameters, such as the log logit scale.
+      source, step: the checkpoint that it was read from; "" and None: from none.
     """
 
     model: Any
@@ -43,6 +44,8 @@ class Pretrained:
     preprocessing: Mapping[str, Any]
     people: frozenset[str] | None = None
     others: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    source: str = ""
+    step: int | None = None
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -58,7 +61,7 @@ class Pretrained:
     def randomised(self, seed: int) -> Pretrained:
         """The same architecture before training: the baseline that says what training added."""
         params, stats = jax.jit(self.model.init)(jax.random.key(seed))
-        return dataclasses.replace(self, params=params, stats=stats)
+        return dataclasses.replace(self, params=params, stats=stats, source="", step=None)
 
     def with_slots(self, slots: tuple[tuple[str, int], ...]) -> Pretrained:
         """The same weights, for rows with other numbers of channels of each modality."""
@@ -133,7 +136,10 @@ def load(folder: str | Path, step: int | None = None) -> Pretrained:
         state = checkpoints.restore_parts(step, dict(zip(("params", "batch_stats"), like)))
         return about, config, state
 
-    about, config, state = checkpoints.newest(read)[1] if step is None else read(step)
+    if step is None:
+        step, (about, config, state) = checkpoints.newest(read)
+    else:
+        about, config, state = read(step)
     checkpoints.close()
     params = dict(state["params"])
     return Pretrained(
@@ -144,4 +150,6 @@ def load(folder: str | Path, step: int | None = None) -> Pretrained:
         preprocessing=about["preprocessing"],
         people=frozenset(about["subjects"]) if "subjects" in about else None,
         others=params,
+        source=str(folder),
+        step=step,
     )

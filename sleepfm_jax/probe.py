@@ -1,261 +1,273 @@
-"""A checkpoint and a labelled dataset → frozen features → linear probes, next to two baselines."""
+"""A checkpoint and a labelled dataset → linear probes on frozen features, beside fair baselines.
+
+What is left behind are predictions (`metrics.predictions`), a file a row; figures come from them.
+"""
 
 from __future__ import annotations
 
-import collections
-import functools
-from collections.abc import Iterable, Iterator, Mapping
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from absl import logging
-from tqdm import tqdm
 
-from sleepfm_jax import experiment, pretrained, signals
-from sleepfm_jax.data import datasets, people
-from sleepfm_jax.data.record import Record
+from sleepfm_jax import pretrained
+from sleepfm_jax.data import people
 from sleepfm_jax.errors import DatasetError
-from sleepfm_jax.metrics import plain_features
-from sleepfm_jax.metrics.feature_sets import FeatureSet
-from sleepfm_jax.metrics.linear_probe import fit_probe, grouped_cv_probe
+from sleepfm_jax.labelled import FEATURES, RAW, Gathered, Labelled
+from sleepfm_jax.metrics import predictions as files
+from sleepfm_jax.metrics import scoring
+from sleepfm_jax.metrics.linear_probe import Fit, fit_probe, grouped_cv_probe, hold_out_validation
+from sleepfm_jax.metrics.permutation import permute_over_people
+from sleepfm_jax.metrics.predictions import Predictions
 from sleepfm_jax.pretrained import Pretrained
+from sleepfm_jax.report.made_by import made_by
 
-RESULT_NAMES = {"simulated_wake_eeg": "wake_eeg", "simulated_ecg": "ecg"}
-"""Name of a probe in results.json where it is not the dataset's; staging is always "staging"."""
+FOLDS = 5
 
-BATCH_SIZE = 32
+_WORDS = {
+    "pretrained": "of the pretrained encoder: mean tokens and the clip's vector, by modality",
+    "mispaired": "of an encoder pretrained on modalities of different people, otherwise alike",
+    "random": "of untrained encoders, their batch statistics calibrated on training data",
+    "tokens": "mean of the pretrained tokenizer's tokens, by modality: no attention",
+    FEATURES: "plain ones: band powers and other spectral measures, heart rate and its variability",
+    scoring.CONTROL: "as the pretrained row; labels permuted over people, refitted each time",
+}
 
-MIN_VALID = 0.5
-"""A clip or sleep_epoch with a smaller share of valid patches is no example."""
 
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """What is fitted: names of its features in `Gathered`, one an encoder, and what they are of."""
 
-class Probe:
-    """One labelled dataset, probed with any features.
-
-    Args:
-      data_dir, dataset: a built dataset with labels or stages.
-      channels: "all" channels of a recording, or as many of each modality as were "trained" with
-        at once, spread evenly over the montage. The encoder takes any number.
-      exclude_pretrained: leave out people that an encoder was trained on, instead of refusing.
-
-    Raises:
-      DatasetError: not built, or without labels.
-    """
-
-    def __init__(
-        self,
-        data_dir: str | Path,
-        dataset: str,
-        channels: str = "all",
-        exclude_pretrained: bool = False,
-    ):
-        self.channels, self.exclude_pretrained = channels, exclude_pretrained
-        folder = datasets.find_dataset(data_dir, dataset)
-        self.by_cross_validation = not all(
-            datasets.has_split(data_dir, dataset, split) for split in ("validation", "test")
-        )
-        splits = ("train",) if self.by_cross_validation else ("train", "validation", "test")
-        self.records = {split: datasets.Records([folder], split) for split in splits}
-        self.scored = splits if self.by_cross_validation else splits[1:]
-        self.people = people.read(folder)
-        metadata = self.records["train"].metadata
-        self.label_kind, self.classes = metadata["label_kind"], list(metadata["classes"])
-        if self.label_kind == "none":
-            raise DatasetError(
-                f"{folder}: no stages and no labels to probe: give hypnograms, or a table with a "
-                "label column, when building it"
-            )
-        if self.label_kind == "staging":
-            self.classes = list(signals.STAGES)
-        staging = self.label_kind == "staging"
-        self.name = "staging" if staging else RESULT_NAMES.get(dataset, dataset)
-        self.clip_seconds = float(metadata["clip_seconds"])
-
-    def gather(self, encoders: Mapping[str, Pretrained]) -> dict[str, dict[str, FeatureSet]]:
-        """Features of every labelled example.
-
-        An encoder's are, for each modality, the clip's vector and the mean of its tokens (staging:
-        of the tokens of the sleep_epoch), side by side; zeros where a recording lacks a modality.
-        "features" are what a plain pipeline measures: EEG band powers and heart-rate statistics.
-        Examples that are mostly gaps are left out of all alike.
-
-        Returns:
-          {name of an encoder, or "features": {split: FeatureSet}}.
-
-        Raises:
-          LeakError: an encoder was trained on people of the splits that are scored.
-          DatasetError: no labelled example in a split, or another preprocessing.
-        """
-        for encoder in encoders.values():
-            encoder.check_made_alike(self.records["train"].metadata, self.records["train"].name)
-        leaked = self._leaked(encoders.values())
-        found: dict[str, dict[str, FeatureSet]] = {name: {} for name in (*encoders, "features")}
-        for split, records in self.records.items():
-            x: dict[str, list[np.ndarray]] = {name: [] for name in found}
-            y, subjects, left_out = [], [], 0
-            for record, outs in tqdm(
-                self._embedded(encoders, records),
-                total=len(records),
-                desc=f"embed {split}",
-                mininterval=1.0,
-            ):
-                labels = self._labels(record)
-                pseudonym = self.people.pseudonym(record.subject)
-                known = split in self.scored and pseudonym in leaked
-                if known or not labels:
-                    continue
-                rows = {name: self._rows(out) for name, out in outs.items()}
-                rows["features"] = self._plain_rows(record, records.metadata["sfreq"])
-                for place, label in labels:
-                    if any(rows[name][place] is None for name in encoders):
-                        left_out += 1
-                        continue
-                    y.append(label)
-                    subjects.append(record.subject)
-                    for name in found:
-                        x[name].append(rows[name][place])
-            if not y:
-                raise DatasetError(f"{records.folders[0]}: no labelled example in split {split!r}")
-            if left_out:
-                logging.info("%s: %d examples are mostly gaps and left out", split, left_out)
-            for name in found:
-                found[name][split] = FeatureSet(np.stack(x[name]), np.array(y), np.array(subjects))
-        return found
-
-    def _leaked(self, encoders: Iterable[Pretrained]) -> set[str]:
-        """People to be left out: those of the scored splits that an encoder was trained on."""
-        trained: set[str] = set()
-        for encoder in encoders:
-            if encoder.people is None:
-                logging.warning(people.NOT_TOLD)
-            trained |= encoder.people or set()
-        scored = {split: self.records[split].subjects() for split in self.scored}
-        what = "the checkpoint's pretraining"
-        if not self.exclude_pretrained:
-            advice = "--exclude_pretrained leaves them out"
-            people.refuse_leak(trained, scored, what_trained=what, advice=advice)
-        found = people.leaked(trained, scored)
-        if found:
-            words = people.describe_leak(found, scored, what_trained=what)
-            logging.warning("%s; they are left out", words)
-        return set(found)
-
-    def _embedded(
-        self, encoders: Mapping[str, Pretrained], records: datasets.Records
-    ) -> Iterator[tuple[Record, dict[str, Mapping[str, np.ndarray]]]]:
-        """(record, {name: embeddings}) of each record."""
-        streams = {}
-        for name, encoder in encoders.items():
-            encoder = self._with_slots(encoder)
-            examples = experiment.make_examples(records, encoder.model.layout)
-            streams[name] = encoder.embed(examples, batch_size=BATCH_SIZE)
-        for i in range(len(records)):
-            yield records[i], {name: next(rows)[1] for name, rows in streams.items()}
-
-    def score(
-        self, examples: Mapping[str, FeatureSet], *, impute: bool, seed: int
-    ) -> dict[str, Any]:
-        """The probe's figures; see `metrics.linear_probe`."""
-        kind = "multilabel" if self.label_kind == "multilabel" else "classification"
-        options = {"label_kind": kind, "classes": self.classes, "impute": impute, "seed": seed}
-        if self.by_cross_validation:
-            return grouped_cv_probe(*examples["train"], **options)
-        people.refuse_shared(
-            ((str(s), split) for split, part in examples.items() for s in part.subjects),
-            where=self.records["train"].folders[0],
-            advice="Build it again",
-        )
-        return fit_probe(examples["train"], examples["validation"], examples["test"], **options)
-
-    def _with_slots(self, encoder: Pretrained) -> Pretrained:
-        """The encoder with a slot for every channel of the dataset, unless as trained is asked."""
-        if self.channels == "trained":
-            return encoder
-        names = encoder.model.layout.modalities
-        return encoder.with_slots(tuple((name, self._most.get(name, 0) or 1) for name in names))
-
-    @functools.cached_property
-    def _most(self) -> dict[str, int]:
-        """The most channels of each modality that a recording has."""
-        most: dict[str, int] = collections.Counter()
-        for records in self.records.values():
-            for modalities in records.modalities():
-                for name, count in collections.Counter(modalities).items():
-                    most[name] = max(most[name], count)
-        return most
-
-    def _labels(self, record: Record) -> list[tuple[int, Any]]:
-        """(sleep_epoch, or 0 for the clip; label) of each example in a record."""
-        if self.label_kind == "staging":
-            scored = np.flatnonzero(record.stages != signals.UNSCORED)
-            return [(int(epoch), int(record.stages[epoch])) for epoch in scored]
-        if self.label_kind == "multilabel":
-            return [(0, record.labels)]
-        known = np.isfinite(record.labels).all()
-        return [(0, int(np.argmax(record.labels)))] if known else []
-
-    def _rows(self, out: Mapping[str, np.ndarray]) -> list[np.ndarray | None]:
-        """Features [M * 2D] of each sleep_epoch (staging), or of the clip; None: mostly gaps."""
-        tokens, mask = out["tokens"], out["token_mask"]  # [M, S, D], [M, S]
-        s = tokens.shape[1]
-        epochs = [np.ones(s, bool)]
-        if self.label_kind == "staging":
-            patch_seconds = self.clip_seconds / s
-            middle = (np.arange(s) + 0.5) * patch_seconds
-            of_patch = (middle // signals.SLEEP_EPOCH_SECONDS).astype(int)
-            count = int(np.ceil(self.clip_seconds / signals.SLEEP_EPOCH_SECONDS - 1e-9))
-            epochs = [of_patch == epoch for epoch in range(count)]
-        rows = []
-        for mine in epochs:
-            if mask[:, mine].any(0).mean() < MIN_VALID:
-                rows.append(None)
-                continue
-            weight = (mask & mine).astype(np.float32)[..., None]  # [M, S, 1]
-            mean = (tokens * weight).sum(1) / np.maximum(weight.sum(1), 1)  # [M, D]
-            rows.append(np.concatenate([mean, out["clip"]], axis=1).ravel())
-        return rows
-
-    def _plain_rows(self, record: Record, sfreq: float) -> list[np.ndarray]:
-        """Plain features of each sleep_epoch (staging), or of the clip."""
-        x, valid = record.physical(), record.valid()
-        staging = self.label_kind == "staging"
-        window = signals.SLEEP_EPOCH_SECONDS if staging else self.clip_seconds
-        bands = plain_features.eeg_band_powers(
-            x, valid, record.positions, record.modalities, sfreq, window
-        )  # [W, F]
-        if staging:
-            return list(bands)
-        ecg = np.array(record.modalities) == "ecg"
-        beats = plain_features.heart_rate_statistics(x[ecg], valid[ecg], sfreq)
-        return [np.concatenate([bands[0], beats])]
+    name: str
+    features: tuple[str, ...]
+    encoders: tuple[Pretrained, ...] = ()
 
 
 def probe(
-    checkpoint: str | Path,
+    checkpoints: Sequence[str | Path],
     data_dir: str | Path,
     dataset: str,
+    workdir: str | Path,
     *,
+    mispaired: Sequence[str | Path] = (),
     channels: str = "all",
     exclude_pretrained: bool = False,
+    seeds: int = 5,
+    permutations: int = 20,
     seed: int = 0,
-) -> tuple[str, dict[str, dict[str, Any]]]:
-    """Linear probes of a dataset on the pretrained encoder, a random one, and plain features.
+    command: str = "",
+) -> list[str]:
+    """Probes a dataset with the pretrained encoder and its baselines, and writes the predictions of
+    each row under workdir/predictions/dataset.
+
+    Args:
+      checkpoints: runs of one configuration that differ by their seed: repeats of one row.
+      mispaired: runs with `config.data.mispaired`, else as the first.
+      seeds: how many untrained encoders; and how many draws of folds, or of validation people,
+        where the dataset leaves these open.
+      permutations: fits on labels permuted over people; 0: none.
+      seed: the first of the seeds.
+      command: what the user typed, for the record.
 
     Returns:
-      Name of the probe, and {"pretrained" | "random" | "features": figures}.
+      The rows that were written, in order.
 
     Raises:
-      LeakError: it would score people that the encoder was trained on.
+      LeakError: it would score people that an encoder was trained on.
       CheckpointError, DatasetError: what was asked for cannot be.
     """
-    encoder = pretrained.load(checkpoint)
-    probed = Probe(data_dir, dataset, channels, exclude_pretrained)
-    examples = probed.gather({"pretrained": encoder, "random": encoder.randomised(seed + 1)})
-    rows = {
-        row: probed.score(splits, impute=row == "features", seed=seed)
-        for row, splits in examples.items()
+    data = Labelled(data_dir, dataset, channels, exclude_pretrained)
+    trained = [pretrained.load(folder) for folder in checkpoints]
+    controls = [pretrained.load(folder) for folder in mispaired]
+    rows = [_encoder_row("pretrained", trained)]
+    if controls:
+        rows.append(_encoder_row("mispaired", controls))
+    training = data.records["train"]
+    untrained = [trained[0].randomised(seed + 1 + i).calibrated(training) for i in range(seeds)]
+    rows.append(_encoder_row("random", untrained))
+    encoders = {name: e for row in rows for name, e in zip(row.features, row.encoders)}
+    first = rows[0].features[0]
+    gathered = data.gather(encoders, raw_tokens_of=first)
+    rows.append(Row("tokens", (RAW + first,), (trained[0],)))
+    rows.append(Row(FEATURES, (FEATURES,)))
+    _check_people(data, gathered)
+
+    made = made_by(command)
+    map_ = _principal_axes(gathered.features[first][_scored_split(data)])
+    written = []
+    chosen: list[float] = []
+    for row in rows:
+        fits, drawn = _repeats(data, gathered, row, seeds, seed)
+        about = _about(data, gathered, row, fits, channels) | made
+        if row.name == "pretrained":
+            chosen = [l2 for fit in fits for l2 in fit.l2]
+        found = _predictions(data, gathered, fits, drawn, about, map_)
+        files.save(files.path_of(workdir, dataset, row.name), found)
+        written.append(row.name)
+        logging.info("%s: %s: predictions written", dataset, row.name)
+    control = files.path_of(workdir, dataset, scoring.CONTROL)
+    control.unlink(missing_ok=True)  # of another probe
+    if permutations:
+        l2 = float(np.median(chosen))
+        found = _permuted(data, gathered, rows[0], permutations, seed, l2)
+        about = _about(data, gathered, rows[0], found[0], channels) | made
+        about |= {"row": scoring.CONTROL, "features": _WORDS[scoring.CONTROL]}
+        drawn = np.arange(seed, seed + permutations)
+        files.save(control, _predictions(data, gathered, found[0], drawn, about, None, found[1]))
+        written.append(scoring.CONTROL)
+    return written
+
+
+def _encoder_row(name: str, encoders: Sequence[Pretrained]) -> Row:
+    names = tuple(f"{name} {i + 1}" for i in range(len(encoders)))
+    return Row(name, names, tuple(encoders))
+
+
+def _scored_split(data: Labelled) -> str:
+    return "train" if data.protocol == "cross-validation" else "test"
+
+
+def _check_people(data: Labelled, gathered: Gathered) -> None:
+    people.refuse_shared(
+        ((str(p), split) for split, part in gathered.examples.items() for p in part.person),
+        where=data.records["train"].folders[0],
+        advice="Build it again",
+    )
+
+
+def _repeats(
+    data: Labelled, gathered: Gathered, row: Row, seeds: int, seed: int
+) -> tuple[list[Fit], np.ndarray]:
+    """The fits of a row and what each was drawn with. A seed matters to encoders that were drawn,
+    and where folds or validation people are."""
+    drawn = len(row.features)
+    count = drawn if data.protocol == "splits" else max(seeds, drawn)
+    fits = [
+        fit(data, gathered, row.features[r % drawn], seed=seed + r, impute=row.name == FEATURES)
+        for r in range(count)
+    ]
+    return fits, np.arange(seed, seed + count)
+
+
+def fit(
+    data: Labelled,
+    gathered: Gathered,
+    features: str,
+    *,
+    seed: int,
+    impute: bool = False,
+    labels: Mapping[str, np.ndarray] | None = None,
+    **options: Any,
+) -> Fit:
+    """One linear probe of the dataset, by its protocol; see `metrics.linear_probe`.
+
+    Args:
+      labels: others than the dataset's, by split.
+
+    Raises:
+      DatasetError: too few people, or training examples of a single class.
+    """
+    labels = labels or {split: part.label for split, part in gathered.examples.items()}
+    parts = {
+        split: (gathered.features[features][split], labels[split], part.person)
+        for split, part in gathered.examples.items()
     }
-    if encoder.people is None:
-        rows["pretrained"]["notes"] = [*rows["pretrained"]["notes"], people.NOT_TOLD]
-    return probed.name, rows
+    kind = "multilabel" if data.label_kind == "multilabel" else "classification"
+    options |= {"label_kind": kind, "classes": data.classes, "impute": impute}
+    try:
+        if data.protocol == "cross-validation":
+            folds = min(FOLDS, max(3, len(np.unique(parts["train"][2]))))
+            return grouped_cv_probe(*parts["train"], folds=folds, seed=seed, **options)
+        if data.protocol == "test":
+            train, validation = hold_out_validation(parts["train"], seed=seed)
+            whole = parts["train"]
+            parts["train"] = tuple(column[train] for column in whole)
+            parts["validation"] = tuple(column[validation] for column in whole)
+        return fit_probe(parts["train"], parts["validation"], parts["test"], **options)
+    except ValueError as error:
+        raise DatasetError(f"{data.name} cannot be probed: {error}") from error
+
+
+def _permuted(
+    data: Labelled, gathered: Gathered, row: Row, count: int, seed: int, l2: float
+) -> tuple[list[Fit], np.ndarray]:
+    """Fits on permuted labels, with the one L2 that the true labels chose, and those labels of the
+    scored split, [R, N] or [R, N, K]."""
+    fits, drawn = [], []
+    for r in range(count):
+        rng = np.random.default_rng([seed, r])
+        labels = {
+            split: permute_over_people(part.label, part.person, rng)
+            for split, part in gathered.examples.items()
+        }
+        fits.append(
+            fit(data, gathered, row.features[0], seed=seed + r, labels=labels, l2_grid=(l2,))
+        )
+        drawn.append(labels[_scored_split(data)])
+    return fits, np.stack(drawn)
+
+
+def _predictions(data, gathered, fits: list[Fit], drawn, about, map_, permuted=None) -> Predictions:
+    examples = gathered.examples[_scored_split(data)]
+
+    def stacked(name: str) -> np.ndarray | None:
+        values = [getattr(fit, name) for fit in fits]
+        return None if values[0] is None else np.stack(values).astype(np.float32)
+
+    return Predictions(
+        **examples._asdict(),
+        probabilities=stacked("probabilities"),
+        unweighted=stacked("unweighted"),
+        thresholds=stacked("thresholds"),
+        fold=np.stack([fit.fold for fit in fits]).astype(np.int16),
+        seeds=np.asarray(drawn),
+        permuted=permuted,
+        map=map_,
+        about=about,
+    )
+
+
+def _about(
+    data: Labelled, gathered: Gathered, row: Row, fits: list[Fit], channels: str
+) -> dict[str, Any]:
+    """How a row was made; see `metrics.predictions`."""
+    notes = list(dict.fromkeys(note for fit in fits for note in fit.notes))
+    if any(encoder.people is None for encoder in row.encoders if row.name != "random"):
+        notes.append(people.NOT_TOLD)
+    scalings = {encoder.model.layout.input_scaling for encoder in row.encoders}
+    return {
+        "row": row.name,
+        "dataset": data.name,
+        "dataset_fingerprint": hashlib.sha256(
+            json.dumps(data.identity, sort_keys=True).encode()
+        ).hexdigest()[:16],
+        "label_kind": data.label_kind,
+        "classes": data.classes,
+        "split": "cross-validation" if data.protocol == "cross-validation" else "test",
+        "features": _WORDS[row.name],
+        "checkpoints": [encoder.source for encoder in row.encoders],
+        "steps": [encoder.step for encoder in row.encoders],
+        "weights": [encoder.fingerprint for encoder in row.encoders],
+        "channels": channels if row.encoders else "all",
+        "input_scaling": ", ".join(sorted(scalings)) or "physical units",
+        "left_out": dict(gathered.left_out),
+        "protocol": fits[0].protocol,
+        "l2": [fit.l2 for fit in fits],
+        "notes": notes,
+    }
+
+
+def _principal_axes(x: np.ndarray) -> np.ndarray:
+    """Standardised features [N, F] on their two principal axes, float32 [N, 2]."""
+    x = x - x.mean(axis=0)
+    sd = x.std(axis=0)
+    x = x / np.where(sd > 0, sd, 1.0)
+    u, s, _ = np.linalg.svd(x, full_matrices=False)
+    found = np.zeros((len(x), 2), np.float32)
+    found[:, : min(2, len(s))] = u[:, :2] * s[:2]
+    return found

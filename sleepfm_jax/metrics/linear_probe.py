@@ -10,7 +10,11 @@ Protocol, the same for encoder features and for the plain baseline:
    is kept, the stronger on a draw. Several labels: each label's threshold is chosen there too (F1).
 4. That model, fitted on the training subjects alone, is scored on the test subjects; validation
    examples are never trained on, so nothing is refitted after the choice.
-5. 95 % intervals resample the test subjects (`sleepfm_jax.metrics.intervals`).
+5. One class an example: the same fit without class weights goes beside it, because kappa and F1
+   punish a classifier that was told all classes are equally frequent. Two classes: a threshold of
+   the second one is chosen on the validation subjects (Youden's index).
+
+What comes out are predictions; figures are computed from them elsewhere (`metrics.scoring`).
 
 A subject may be in one of training, validation and test only; anything else is refused.
 """
@@ -18,6 +22,7 @@ A subject may be in one of training, validation and test only; anything else is 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from sklearn.model_selection import GroupKFold
@@ -29,13 +34,31 @@ from sleepfm_jax.metrics.feature_sets import (
     validation_subjects,
 )
 from sleepfm_jax.metrics.logistic_path import ClassWeight, LabelKind, Settings, fit_and_predict
-from sleepfm_jax.metrics.probe_result import ProbeResult, score_probe
 
 L2_GRID = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 MAX_ITER = 200
 # The matrices are small: on a busy machine, threads that wait for each other made a probe ten times
 # slower than one thread (13 s against 1.3 s for 4,000 x 512 features).
 _one_thread = threadpool_limits.wrap(limits=1)
+
+
+class Fit(NamedTuple):
+    """What a probe says of the scored examples.
+
+    Attributes:
+      probabilities: float [N, K]. unweighted: the same without class weights; None: several labels.
+      thresholds: float [N, K] of several labels, [N, 1] of the second of two classes, else None.
+      fold: int [N], in which each example was held out; -1 with given splits.
+      l2: chosen, one a fold. protocol, notes: in words, for the reader.
+    """
+
+    probabilities: np.ndarray
+    unweighted: np.ndarray | None
+    thresholds: np.ndarray | None
+    fold: np.ndarray
+    l2: list[float]
+    protocol: str
+    notes: list[str]
 
 
 @_one_thread
@@ -49,11 +72,9 @@ def fit_probe(
     l2_grid: Sequence[float] = L2_GRID,
     class_weight: ClassWeight = "balanced",
     impute: bool = False,
-    bootstrap: int = 1000,
-    seed: int = 0,
     max_iter: int = MAX_ITER,
-) -> ProbeResult:
-    """Fits, chooses and scores a probe on given splits.
+) -> Fit:
+    """Fits and chooses a probe on given splits, and predicts the test examples.
 
     Args:
       train, validation, test: (x [N, F], y, subjects [N]) each; see `FeatureSet`. The caller
@@ -67,7 +88,7 @@ def fit_probe(
       impute: fill NaN features with their training mean (0 after standardising). For the plain
         baseline, where a channel may be missing; encoder features are never NaN. Infinities are
         always refused.
-      bootstrap: resamples. seed: of the bootstrap. max_iter: of lbfgs, for each L2.
+      max_iter: of lbfgs, for each L2.
 
     Raises:
       ValueError: features not finite (counted), labels outside the classes, an empty split, or
@@ -76,11 +97,20 @@ def fit_probe(
     parts = {"train": train, "validation": validation, "test": test}
     checked = {name: check_features(name, part, label_kind, impute) for name, part in parts.items()}
     settings = _settings(checked.values(), label_kind, classes, l2_grid, class_weight, max_iter)
-    probabilities, thresholds, l2 = fit_and_predict(*checked.values(), settings)
+    found = fit_and_predict(*checked.values(), settings)
     counts = ", ".join(f"{len(np.unique(p.subjects))} {name}" for name, p in checked.items())
     protocol = f"given splits by subject ({counts} subjects), {_protocol(settings)}"
-    predicted = (probabilities, thresholds, l2)
-    return score_probe(checked["test"], predicted, protocol, settings, bootstrap, seed)
+    n = len(checked["test"].y)
+    cuts = found.thresholds
+    return Fit(
+        found.probabilities,
+        found.unweighted,
+        None if cuts is None else np.broadcast_to(cuts, (n, len(cuts))),
+        np.full(n, -1),
+        [found.l2],
+        protocol,
+        settings.notes,
+    )
 
 
 @_one_thread
@@ -97,18 +127,18 @@ def grouped_cv_probe(
     l2_grid: Sequence[float] = L2_GRID,
     class_weight: ClassWeight = "balanced",
     impute: bool = False,
-    bootstrap: int = 1000,
     max_iter: int = MAX_ITER,
-) -> ProbeResult:
+) -> Fit:
     """Cross-validation by subject, for data without official splits.
 
     The outer folds are scikit-learn's GroupKFold by subject, shuffled by `seed`. In each, a share
     of the remaining subjects is held out to choose the L2 (and thresholds), the rest are trained
     on, and the fold's subjects are predicted: the protocol of `fit_probe`, once a fold. The
-    out-of-fold predictions are pooled, scored once, and resampled by subject. The intervals
-    therefore leave out the variance of refitting on other subjects.
+    out-of-fold predictions are pooled. Intervals over subjects therefore leave out the variance of
+    refitting on other subjects, and pooled scores that rank (AUROC) compare examples of different
+    fits: their mean over folds goes beside them.
 
-    Args: as `fit_probe`; x [N, F]. `l2` of the result lists one choice a fold.
+    Args: as `fit_probe`; x [N, F].
 
     Raises:
       ValueError: as `fit_probe`, or fewer subjects than folds, or fewer than three subjects.
@@ -121,28 +151,45 @@ def grouped_cv_probe(
             "at least 2 folds, 3 subjects, and as many subjects as folds are needed"
         )
     settings = _settings([everyone], label_kind, classes, l2_grid, class_weight, max_iter)
-    shape = (len(everyone.y), len(settings.classes))
-    probabilities, thresholds = np.full(shape, np.nan), np.full(shape, 0.5)
+    n, k = len(everyone.y), len(settings.classes)
+    probabilities, fold = np.full((n, k), np.nan), np.full(n, -1)
+    unweighted = thresholds = None
     rng = np.random.default_rng(seed)
     splitter = GroupKFold(folds, shuffle=True, random_state=seed)
     chosen = []
-    for rest, test in splitter.split(everyone.x, groups=everyone.subjects):
+    for number, (rest, test) in enumerate(splitter.split(everyone.x, groups=everyone.subjects)):
         held_out = validation_subjects(everyone, rest, validation_share, rng)
         inner = np.isin(everyone.subjects[rest], held_out)
         train, validation = rest[~inner], rest[inner]
-        parts = {"train": train, "validation": validation, "test": test}
-        fold = [FeatureSet(*(column[i] for column in everyone)) for i in parts.values()]
-        probabilities[test], cuts, l2 = fit_and_predict(*fold, settings)
-        thresholds[test] = 0.5 if cuts is None else cuts
-        chosen.append(l2)
+        parts = [FeatureSet(*(column[i] for column in everyone)) for i in (train, validation, test)]
+        found = fit_and_predict(*parts, settings)
+        probabilities[test], fold[test] = found.probabilities, number
+        if found.unweighted is not None:
+            unweighted = np.full((n, k), np.nan) if unweighted is None else unweighted
+            unweighted[test] = found.unweighted
+        if found.thresholds is not None:
+            shape = (n, len(found.thresholds))
+            thresholds = np.full(shape, np.nan) if thresholds is None else thresholds
+            thresholds[test] = found.thresholds
+        chosen.append(found.l2)
     protocol = (
-        f"{folds}-fold cross-validation by subject ({len(names)} subjects, seed {seed}, "
+        f"{folds}-fold cross-validation by subject ({len(names)} subjects, "
         f"{validation_share:.0%} of the training subjects for validation), out-of-fold "
         f"predictions pooled, {_protocol(settings)}"
     )
-    cuts = thresholds if label_kind == "multilabel" else None
-    predicted = (probabilities, cuts, chosen)
-    return score_probe(everyone, predicted, protocol, settings, bootstrap, seed)
+    return Fit(probabilities, unweighted, thresholds, fold, chosen, protocol, settings.notes)
+
+
+def hold_out_validation(
+    train: FeatureSet | tuple, *, share: float = 0.2, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Training and validation examples (indices) of a training split, by subject: for datasets with
+    an official test split and no validation split."""
+    everyone = FeatureSet(*(np.asarray(a) for a in train))
+    every = np.arange(len(everyone.y))
+    held_out = validation_subjects(everyone, every, share, np.random.default_rng(seed))
+    inner = np.isin(everyone.subjects, held_out)
+    return every[~inner], every[inner]
 
 
 def _protocol(settings: Settings) -> str:
@@ -150,8 +197,7 @@ def _protocol(settings: Settings) -> str:
     chosen_by = "balanced accuracy" if settings.label_kind == "classification" else "macro AUROC"
     return (
         f"standardised features, {weighting} logistic regression fitted on training subjects, "
-        f"L2 of {len(settings.l2_grid)} chosen by {chosen_by} on validation subjects, "
-        "95 % intervals over resampled test subjects"
+        f"L2 of {len(settings.l2_grid)} chosen by {chosen_by} on validation subjects"
     )
 
 

@@ -8,14 +8,15 @@ each. `linear_probe` says the whole protocol.
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal, NamedTuple
 
 import numpy as np
+from sklearn import metrics as sk
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from sleepfm_jax.metrics import classification, multilabel
+from sleepfm_jax.metrics import multilabel
 from sleepfm_jax.metrics.feature_sets import FeatureSet
 
 LabelKind = Literal["classification", "multilabel"]
@@ -36,17 +37,37 @@ class Settings:
             self.notes.append(text)
 
 
+class Fitted(NamedTuple):
+    """Of one fit: probabilities of the test examples [N, K]; those of the unweighted fit with the
+    same L2 (None with several labels); thresholds chosen on validation, [K] of several labels, [1]
+    with two classes, else None; the L2."""
+
+    probabilities: np.ndarray
+    unweighted: np.ndarray | None
+    thresholds: np.ndarray | None
+    l2: float
+
+
 def fit_and_predict(
     train: FeatureSet, validation: FeatureSet, test: FeatureSet, settings: Settings
-):
-    """Probabilities of the test examples [N, K], thresholds [K] or None, and the L2 chosen."""
+) -> Fitted:
+    """Fits along the path, chooses by the validation examples, predicts the test examples."""
     mean, sd = _standardisation(train.x, settings)
     scaled = [_standardise(part.x, mean, sd) for part in (train, validation, test)]
     if settings.label_kind == "classification":
         path = _softmax_path(scaled, train.y, settings)
 
         def score(p):
-            return classification.classification_metrics(validation.y, p)["balanced_accuracy"]
+            return sk.recall_score(
+                validation.y,
+                p.argmax(axis=1),
+                labels=np.unique(validation.y),
+                average="macro",
+                zero_division=0.0,
+            )
+
+        if np.unique(validation.y).size < 2:
+            settings.note("the validation people hold a single class: L2 is chosen by its recall")
     else:
         path = _sigmoid_path(scaled, train.y, settings)
 
@@ -64,10 +85,35 @@ def fit_and_predict(
             "the validation subjects cannot tell the L2 strengths apart (no label with positives "
             "and negatives): the strongest was used"
         )
-    thresholds = None
+    elif len(settings.l2_grid) > 1 and l2 in (settings.l2_grid[0], settings.l2_grid[-1]):
+        edge = "strongest" if l2 == settings.l2_grid[0] else "weakest"
+        settings.note(
+            f"the chosen L2 ({l2:g}) is the {edge} of the grid: there may be a better one"
+        )
+    unweighted = thresholds = None
     if settings.label_kind == "multilabel":
         thresholds = multilabel.choose_thresholds(validation.y, on_validation)
-    return on_test, thresholds, l2
+    else:
+        unweighted = on_test
+        if settings.class_weight is not None:
+            alike = replace(settings, class_weight=None, l2_grid=[l2], notes=settings.notes)
+            ((_, unweighted),) = _softmax_path(scaled, train.y, alike)
+        if len(settings.classes) == 2:  # the second one is positive
+            thresholds = np.array([_threshold(validation.y, on_validation[:, 1], settings)])
+    return Fitted(on_test, unweighted, thresholds, l2)
+
+
+def _threshold(y: np.ndarray, p: np.ndarray, settings: Settings) -> float:
+    """Of the positive class: the best sum of sensitivity and specificity on validation examples,
+    halfway to the next score; .5 where they hold a single class."""
+    if np.unique(y).size < 2:
+        settings.note("the validation people hold a single class: the threshold is 0.5")
+        return 0.5
+    wrong, right, cuts = sk.roc_curve(y, p, drop_intermediate=False)  # cuts descend from inf
+    best = int(np.argmax(right - wrong))
+    below = cuts[best + 1] if best + 1 < len(cuts) else 0.0
+    above = cuts[best] if np.isfinite(cuts[best]) else 1.0
+    return float((above + below) / 2)
 
 
 def _softmax_path(scaled, y, settings: Settings):

@@ -48,13 +48,16 @@ ROW_NAMES = {  # the known rows of a task, in their order
 }
 
 
-def merge_results(workdir: str | os.PathLike[str], update: Mapping[str, Any]) -> dict[str, Any]:
+def merge_results(
+    workdir: str | os.PathLike[str], update: Mapping[str, Any], replace: Sequence[str] = ()
+) -> dict[str, Any]:
     """Merges `update` into workdir/results.json, dictionary by dictionary, and returns the whole.
 
     The file is replaced in one step, so a program that is killed leaves the old one or the new one.
     Two programs must not merge at the same time: the later would win.
 
     Args:
+      replace: keys whose value is replaced as a whole.
       update: of dictionaries, lists, text, numbers (numpy's too) and None. NaN and infinities
         become null, which JSON can say. Lists are replaced, not joined.
 
@@ -67,7 +70,7 @@ def merge_results(workdir: str | os.PathLike[str], update: Mapping[str, Any]) ->
         merged, problem = read_json(path)
         if problem:
             raise ValueError(f"{path}: {problem}; move it away to start a new one")
-    merged = _merge(merged, _plain(update))
+    merged = _merge({k: v for k, v in merged.items() if k not in replace}, _plain(update))
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, json.dumps(merged, indent=2, allow_nan=False) + "\n")
     return merged

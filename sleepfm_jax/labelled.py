@@ -1,0 +1,276 @@
+"""A labelled dataset: its splits, its people, its examples, and frozen features of them."""
+
+from __future__ import annotations
+
+import collections
+import functools
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from absl import logging
+from tqdm import tqdm
+
+from sleepfm_jax import experiment, signals
+from sleepfm_jax.data import datasets, people
+from sleepfm_jax.data.examples import View
+from sleepfm_jax.data.record import Record
+from sleepfm_jax.errors import DatasetError
+from sleepfm_jax.metrics import plain_features
+from sleepfm_jax.pretrained import Pretrained
+
+BATCH_SIZE = 32
+
+MIN_VALID = 0.5
+"""A clip or sleep_epoch with a smaller share of valid patches is no example."""
+
+FEATURES = "features"
+"""Name of what a plain pipeline measures."""
+
+RAW = "raw tokens of "
+"""In front of an encoder's name: the mean of its tokenizer's tokens alone."""
+
+
+class Labels(NamedTuple):
+    """N examples: person (pseudonym), recording, clip, sleep_epoch (-1: the clip), label."""
+
+    person: np.ndarray
+    recording: np.ndarray
+    clip: np.ndarray
+    sleep_epoch: np.ndarray
+    label: np.ndarray
+
+
+class Gathered(NamedTuple):
+    """Attributes:
+    examples: of each split. features: name → split → float [N, F], the same examples for all.
+    left_out: reason → how many.
+    """
+
+    examples: dict[str, Labels]
+    features: dict[str, dict[str, np.ndarray]]
+    left_out: dict[str, int]
+
+
+class Labelled:
+    """One labelled dataset and features of its examples.
+
+    Args:
+      data_dir, dataset: a built dataset with labels or stages.
+      channels: "all" channels of a recording, or as many of each modality as were "trained" with
+        at once, spread evenly over the montage. The encoder takes any number.
+      exclude_pretrained: leave out people that an encoder was trained on, instead of refusing.
+
+    Attributes:
+      protocol: "splits": its own; "test": an official test split, validation to be cut from its
+        training people; "cross-validation": neither.
+
+    Raises:
+      DatasetError: not built, or without labels.
+    """
+
+    def __init__(
+        self,
+        data_dir: str | Path,
+        dataset: str,
+        channels: str = "all",
+        exclude_pretrained: bool = False,
+    ):
+        self.name, self.channels, self.exclude_pretrained = dataset, channels, exclude_pretrained
+        folder = datasets.find_dataset(data_dir, dataset)
+        validation, test = (
+            datasets.has_split(data_dir, dataset, split) for split in ("validation", "test")
+        )
+        if test:
+            self.protocol = "splits" if validation else "test"
+            splits = ("train", "validation", "test") if validation else ("train", "test")
+            self.scored = splits[1:]
+        else:
+            self.protocol, splits = "cross-validation", ("train",)
+            self.scored = splits
+        self.records = {split: datasets.Records([folder], split) for split in splits}
+        self.people = people.read(folder)
+        self.identity = datasets.identities(data_dir, [dataset])[dataset]
+        metadata = self.records["train"].metadata
+        self.label_kind, self.classes = metadata["label_kind"], list(metadata["classes"])
+        if self.label_kind == "none":
+            raise DatasetError(
+                f"{folder}: no stages and no labels to probe: give hypnograms, or a table with a "
+                "label column, when building it"
+            )
+        self.staging = self.label_kind == "staging"
+        if self.staging:
+            self.classes = list(signals.STAGES)
+        self.clip_seconds = float(metadata["clip_seconds"])
+
+    def gather(
+        self, encoders: Mapping[str, Pretrained], *, raw_tokens_of: str | None = None
+    ) -> Gathered:
+        """Features of every labelled example.
+
+        An encoder's are, for each modality, the clip's vector and the mean of its tokens (staging:
+        of the tokens of the sleep_epoch), side by side; zeros where a recording lacks a modality.
+        FEATURES are what a plain pipeline measures (`metrics.plain_features`). Examples that are
+        mostly gaps are left out of all alike.
+
+        Args:
+          raw_tokens_of: name of the encoder whose tokenizer's tokens are averaged, too.
+
+        Raises:
+          LeakError: an encoder was trained on people of the splits that are scored.
+          DatasetError: no labelled example in a split, or another preprocessing.
+        """
+        for encoder in encoders.values():
+            encoder.check_made_alike(self.records["train"].metadata, self.records["train"].name)
+        leaked = self._leaked(encoders.values())
+        found = Gathered({}, collections.defaultdict(dict), collections.Counter())
+        if leaked:
+            found.left_out["people that a checkpoint was trained on"] = len(leaked)
+        for split, records in self.records.items():
+            rows = _Rows(self, records, leaked if split in self.scored else frozenset())
+            features = {FEATURES: rows.plain()}
+            for name, encoder in encoders.items():
+                raw = name == raw_tokens_of
+                embedded = rows.embedded(self._with_slots(encoder), f"{split}: {name}", raw=raw)
+                features[name], tokens = embedded
+                if raw:
+                    features[RAW + name] = tokens
+            usable = [i for i in range(len(rows.places)) if all(x[i] is not None
+                      for name, x in features.items() if name in encoders)]  # fmt: skip
+            if not usable:
+                raise DatasetError(f"{records.folders[0]}: no labelled example in split {split!r}")
+            if missing := len(rows.places) - len(usable):
+                logging.info("%s: %d examples are mostly gaps and left out", split, missing)
+                found.left_out["examples that are mostly gaps"] += missing
+            found.examples[split] = rows.labels(usable)
+            for name, x in features.items():
+                found.features[name][split] = np.stack([x[i] for i in usable])
+        return found
+
+    def _leaked(self, encoders: Iterable[Pretrained]) -> frozenset[str]:
+        """People to be left out: those of the scored splits that an encoder was trained on."""
+        trained: set[str] = set()
+        for encoder in encoders:
+            if encoder.people is None:
+                logging.warning(people.NOT_TOLD)
+            trained |= encoder.people or set()
+        scored = {split: self.records[split].subjects() for split in self.scored}
+        what = "the checkpoint's pretraining"
+        if not self.exclude_pretrained:
+            advice = "--exclude_pretrained leaves them out"
+            people.refuse_leak(trained, scored, what_trained=what, advice=advice)
+        found = people.leaked(trained, scored)
+        if found:
+            words = people.describe_leak(found, scored, what_trained=what)
+            logging.warning("%s; they are left out", words)
+        return frozenset(found)
+
+    def _with_slots(self, encoder: Pretrained) -> Pretrained:
+        """The encoder with a slot for every channel of the dataset, unless as trained is asked."""
+        if self.channels == "trained":
+            return encoder
+        names = encoder.model.layout.modalities
+        return encoder.with_slots(tuple((name, self._most.get(name, 0) or 1) for name in names))
+
+    @functools.cached_property
+    def _most(self) -> dict[str, int]:
+        """The most channels of each modality that a recording has."""
+        most: dict[str, int] = collections.Counter()
+        for records in self.records.values():
+            for modalities in records.modalities():
+                for name, count in collections.Counter(modalities).items():
+                    most[name] = max(most[name], count)
+        return most
+
+    def labels_of(self, record: Record) -> list[tuple[int, Any]]:
+        """(sleep_epoch, or -1 for the clip; label) of each example in a record."""
+        if self.staging:
+            scored = np.flatnonzero(record.stages != signals.UNSCORED)
+            return [(int(epoch), int(record.stages[epoch])) for epoch in scored]
+        if self.label_kind == "multilabel":
+            return [(-1, record.labels)]
+        known = np.isfinite(record.labels).all()
+        return [(-1, int(np.argmax(record.labels)))] if known else []
+
+    def windows(self, patches: int) -> list[np.ndarray]:
+        """Which patches are of each sleep_epoch (staging), or of the clip; bool [S] each."""
+        if not self.staging:
+            return [np.ones(patches, bool)]
+        middle = (np.arange(patches) + 0.5) * self.clip_seconds / patches
+        epoch_of = (middle // signals.SLEEP_EPOCH_SECONDS).astype(int)
+        count = int(np.ceil(self.clip_seconds / signals.SLEEP_EPOCH_SECONDS - 1e-9))
+        return [epoch_of == epoch for epoch in range(count)]
+
+
+class _Rows:
+    """The labelled examples of one split, in the records' order, and features of them."""
+
+    def __init__(self, data: Labelled, records: datasets.Records, leaked: frozenset[str]):
+        self.data, self.records = data, records
+        self.places: list[tuple[int, int]] = []  # (record, sleep_epoch or -1)
+        self._examples: list[tuple] = []
+        self._plain: list[np.ndarray] = []
+        for i in tqdm(range(len(records)), desc=f"{records.split}: {FEATURES}", mininterval=1.0):
+            record = records[i]
+            person = data.people.pseudonym(record.subject)
+            labels = [] if person in leaked else data.labels_of(record)
+            if not labels:
+                continue
+            measured = plain_rows(record, records.metadata["sfreq"], data.staging)
+            for epoch, label in labels:
+                self.places.append((i, epoch))
+                self._examples.append((person, record.recording, record.clip, epoch, label))
+                self._plain.append(measured[max(epoch, 0)])
+
+    def plain(self) -> list[np.ndarray]:
+        return self._plain
+
+    def labels(self, chosen: list[int]) -> Labels:
+        return Labels(*(np.array(column) for column in zip(*(self._examples[i] for i in chosen))))
+
+    def embedded(self, encoder: Pretrained, what: str, *, raw: bool):
+        """Features of each example (None: mostly gaps), and where asked its mean raw token."""
+        source = experiment.make_examples(self.records, encoder.model.layout)
+        kept = sorted({i for i, _ in self.places})
+        asked = ("clip", "tokens", *(["raw_tokens"] if raw else []))
+        view = View(source, kept)
+        outputs = encoder.embed(view, batch_size=BATCH_SIZE, outputs=asked)
+        of_record: dict[int, tuple] = {}
+        for i, out in tqdm(outputs, total=len(view), desc=what, mininterval=1.0):
+            mask = out["token_mask"]  # [M, S]
+            windows = self.data.windows(mask.shape[1])
+            of_record[i] = tuple(
+                [_mean_tokens(out[name], mask, mine) for mine in windows]
+                for name in asked if name != "clip"
+            ) + (out["clip"],)  # fmt: skip
+        features, tokens = [], []
+        for i, epoch in self.places:
+            mean, clip = of_record[i][0][max(epoch, 0)], of_record[i][-1]
+            features.append(None if mean is None else np.concatenate([mean, clip], axis=1).ravel())
+            if raw:
+                token = of_record[i][1][max(epoch, 0)]
+                tokens.append(None if token is None else token.ravel())
+        return features, tokens
+
+
+def _mean_tokens(tokens: np.ndarray, mask: np.ndarray, mine: np.ndarray) -> np.ndarray | None:
+    """Mean over the valid patches among `mine`, [M, S, D] → [M, D]; None: mostly gaps."""
+    if mask[:, mine].any(0).mean() < MIN_VALID:
+        return None
+    weight = (mask & mine).astype(np.float32)[..., None]  # [M, S, 1]
+    return (tokens * weight).sum(1) / np.maximum(weight.sum(1), 1)
+
+
+def plain_rows(record: Record, sfreq: float, staging: bool) -> list[np.ndarray]:
+    """Plain features of each sleep_epoch (staging), or of the clip."""
+    x, valid = record.physical(), record.valid()
+    window = signals.SLEEP_EPOCH_SECONDS if staging else x.shape[1] / sfreq
+    bands = plain_features.eeg_band_powers(
+        x, valid, record.positions, record.modalities, sfreq, window
+    )  # [W, F]
+    if staging:
+        return list(bands)
+    ecg = np.array(record.modalities) == "ecg"
+    beats = plain_features.heart_rate_statistics(x[ecg], valid[ecg], sfreq)
+    return [np.concatenate([bands[0], beats])]

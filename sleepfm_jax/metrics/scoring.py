@@ -1,0 +1,287 @@
+"""Predictions → the figures of a row, of its control, and the difference of two rows.
+
+Everything in results.json about a labelled dataset comes from here, and from the files of
+`metrics.predictions` alone.
+
+A row's figures are those of its predictions averaged over seeds; each seed's own stand beside them.
+A difference is paired: the same people, the same examples. It is claimed only where its interval
+over people excludes 0 and every seed says the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from sleepfm_jax.metrics import classification, multilabel
+from sleepfm_jax.metrics.intervals import Statistic, person_intervals
+from sleepfm_jax.metrics.predictions import Predictions
+
+HEADLINE = {"multilabel": "auroc"}
+"""The metric that a label kind is compared by; the others: balanced accuracy."""
+
+ROWS = ("pretrained", "mispaired", "random", "tokens", "features")
+"""The known rows of a dataset, in their order. Others may follow."""
+
+CONTROL = "permuted"
+"""The row whose labels were permuted over people: no result, but what chance looks like."""
+
+
+def headline_metric(label_kind: str) -> str:
+    """The metric that rows are compared by."""
+    return HEADLINE.get(label_kind, "balanced_accuracy")
+
+
+@threadpool_limits.wrap(limits=1)  # small products: threads that wait cost more than they bring
+def score(predictions: Predictions) -> dict[str, Any]:
+    """A row of results.json.
+
+    Returns:
+      Every metric (null where it cannot be had; `notes` say why); `ci95` {metric: [low, high] or
+      null} with `reasons`; `per_seed` {metric: [R]}, `seeds`; `chance` {metric: level}; with folds,
+      `folds` {metric: mean over the folds}; `unweighted` {kappa, f1} of the fit without class
+      weights; `confusion` [K true][K predicted] (several labels: one [[tn, fp], [fn, tp]] a label)
+      and `per_label`; `subjects`, `examples` and both per class; `classes`, `notes`, and `how`: all
+      that the predictions say of their making.
+    """
+    p, y = predictions, predictions.label
+    mean, cuts = p.mean(), _mean_thresholds(p)
+    found = _figures(y, mean, cuts)
+    notes = [*_notes(found, p.classes), *p.about.get("notes", ())]
+    per_label = found.pop("per_label", None)
+    statistic, holders = _statistic(y, mean, cuts), _holders(p)
+    ci95, reasons = person_intervals(p.person, statistic, holders)
+    seeds = [_figures(y, p.probabilities[r], _thresholds(p, r)) for r in range(len(p.seeds))]
+    found = {name: found[name] for name in _metric_names(found)}
+    row = {
+        **found,
+        "ci95": ci95,
+        "reasons": reasons,
+        "per_seed": {name: [each[name] for each in seeds] for name in found},
+        "seeds": p.seeds.tolist(),
+        "chance": _chance(p),
+        "subjects": len(np.unique(p.person)),
+        "examples": len(y),
+        **_per_class(p),
+        "classes": p.classes,
+        "confusion": _confusion(y, mean, cuts),
+        "notes": notes,
+        "how": dict(p.about),
+    }
+    if per_label is not None:
+        row["per_label"] = per_label
+    if p.unweighted is not None:
+        plain = _figures(y, p.unweighted.astype(np.float64).mean(axis=0), cuts)
+        row["unweighted"] = {name: plain[name] for name in ("kappa", "f1", "f1_weighted")}
+    if (p.fold >= 0).all():
+        row["folds"] = _over_folds(p, list(found))
+    return row
+
+
+@threadpool_limits.wrap(limits=1)
+def difference(a: Predictions, b: Predictions) -> dict[str, Any]:
+    """a minus b, on the same examples of the same people.
+
+    Returns:
+      `metric`, and of it `value`, `ci95` or null with `reason`, `per_seed` (a row with one seed
+      stands against every seed of the other) and `claim`; `metrics` {name: the same of each
+      metric}; `subjects`, `examples`.
+
+    Raises:
+      ValueError: the two were not scored on the same examples in the same order.
+    """
+    same = all(np.array_equal(*pair) for pair in zip(a.examples(), b.examples(), strict=True))
+    floating = a.label.dtype.kind == "f"
+    if not (same and np.array_equal(a.label, b.label, equal_nan=floating)):
+        raise ValueError("the two rows were not scored on the same examples in the same order")
+    y = a.label
+    means, cuts = (a.mean(), b.mean()), (_mean_thresholds(a), _mean_thresholds(b))
+    ours, theirs = (_figures(y, *each) for each in zip(means, cuts))
+    first, second = (_statistic(y, *each) for each in zip(means, cuts))
+
+    def statistic(weights: np.ndarray) -> dict[str, np.ndarray]:
+        one, other = first(weights), second(weights)
+        return {name: one[name] - other[name] for name in one}
+
+    ci95, reasons = person_intervals(a.person, statistic, _holders(a), difference=True)
+    pairs = range(max(len(a.seeds), len(b.seeds)))
+    each = [
+        [_figures(y, x.probabilities[i % len(x.seeds)], _thresholds(x, i % len(x.seeds)))
+         for i in pairs]
+        for x in (a, b)
+    ]  # fmt: skip
+    metrics = {
+        name: {
+            "value": ours[name] - theirs[name],
+            "ci95": ci95[name],
+            "reason": reasons.get(name),
+            "per_seed": [one[name] - other[name] for one, other in zip(*each)],
+        }
+        for name in ci95
+    }
+    for found in metrics.values():
+        bounds = found["ci95"]
+        sure = bounds is not None and (bounds[0] > 0 or bounds[1] < 0)
+        signs = np.sign([found["value"], *found["per_seed"]])
+        found["claim"] = bool(sure and (signs == signs[0]).all())
+    metric = headline_metric(a.about["label_kind"])
+    return {
+        "metric": metric,
+        **metrics[metric],
+        "metrics": metrics,
+        "subjects": len(np.unique(a.person)),
+        "examples": len(y),
+    }
+
+
+def control(permuted: Predictions) -> dict[str, Any]:
+    """What is scored where labels were permuted over people: {metric: {"mean", "band" [2.5 %, 97.5
+    %], "values" [R]}}."""
+    rounds = [
+        _figures(permuted.permuted[r], permuted.probabilities[r], _thresholds(permuted, r))
+        for r in range(len(permuted.seeds))
+    ]
+    found = {}
+    for name in _metric_names(rounds[0]):
+        values = np.array([each[name] for each in rounds], float)
+        known = values[np.isfinite(values)]
+        if known.size:
+            low, high = np.percentile(known, [2.5, 97.5])
+            found[name] = {"mean": known.mean(), "band": [low, high], "values": values.tolist()}
+    return found
+
+
+def differences(rows: Mapping[str, Predictions]) -> dict[str, Any]:
+    """{"a-b": difference} of the first known row and every other, and of mispaired and random."""
+    known = [name for name in ROWS if name in rows]
+    others = [name for name in rows if name not in ROWS and name != CONTROL]
+    order = known + sorted(others)
+    pairs = [(order[0], name) for name in order[1:]]
+    if {"mispaired", "random"} <= set(order) and order[0] != "mispaired":
+        pairs.append(("mispaired", "random"))
+    found = {}
+    for a, b in pairs:
+        try:
+            found[f"{a}-{b}"] = difference(rows[a], rows[b])
+        except ValueError as error:  # rows of two probes: other people, another build
+            found[f"{a}-{b}"] = {"value": None, "ci95": None, "reason": str(error), "per_seed": []}
+    return found
+
+
+def tables(rows: Mapping[str, Predictions]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(rows, differences) of one dataset, as results.json holds them."""
+    order = [name for name in ROWS if name in rows]
+    order += sorted(name for name in rows if name not in ROWS and name != CONTROL)
+    scored = {name: score(rows[name]) for name in order}
+    if CONTROL in rows and "pretrained" in scored:
+        scored["pretrained"]["permuted"] = control(rows[CONTROL])
+    return scored, differences(rows) if len(order) > 1 else {}
+
+
+# --------------------------------------------------------------------------- parts
+
+
+def _figures(y: np.ndarray, p: np.ndarray, thresholds: np.ndarray | None) -> dict[str, Any]:
+    if y.ndim == 2:
+        return multilabel.multilabel_metrics(y, p, thresholds)
+    cut = None if thresholds is None else thresholds[:, 0]
+    return classification.classification_metrics(y, p, threshold=cut)
+
+
+def _metric_names(found: Mapping[str, Any]) -> list[str]:
+    return [name for name, value in found.items() if isinstance(value, float)]
+
+
+def _statistic(y: np.ndarray, p: np.ndarray, thresholds: np.ndarray | None) -> Statistic:
+    if y.ndim == 2:
+        return multilabel.multilabel_statistic(y, p, thresholds)
+    cut = None if thresholds is None else thresholds[:, 0]
+    return classification.classification_statistic(y, p, threshold=cut)
+
+
+def _mean_thresholds(p: Predictions) -> np.ndarray | None:
+    return None if p.thresholds is None else p.thresholds.astype(np.float64).mean(axis=0)
+
+
+def _thresholds(p: Predictions, repeat: int) -> np.ndarray | None:
+    return None if p.thresholds is None else p.thresholds[repeat].astype(np.float64)
+
+
+def _holders(p: Predictions) -> dict[str, np.ndarray]:
+    """Which examples hold each scored class, or each side of each scored label."""
+    if p.label.ndim == 1:
+        classes = enumerate(p.classes)
+        return {name: held for k, name in classes if (held := p.label == k).any()}
+    found = {}
+    for k, name in enumerate(p.classes):
+        sides = {name: p.label[:, k] == 1, f"not {name}": p.label[:, k] == 0}
+        if all(held.any() for held in sides.values()):
+            found |= sides
+    return found
+
+
+def _per_class(p: Predictions) -> dict[str, dict[str, int]]:
+    """People and examples of each class (several labels: with the label)."""
+    held = {
+        name: (p.label == k) if p.label.ndim == 1 else (p.label[:, k] == 1)
+        for k, name in enumerate(p.classes)
+    }
+    return {
+        "subjects_per_class": {name: len(np.unique(p.person[mine])) for name, mine in held.items()},
+        "examples_per_class": {name: int(mine.sum()) for name, mine in held.items()},
+    }
+
+
+def _chance(p: Predictions) -> dict[str, float]:
+    """Levels that nothing but luck reaches, where theory knows them."""
+    found = {"auroc": 0.5}
+    if p.label.ndim == 1:
+        found |= {"balanced_accuracy": 1.0 / max(1, len(np.unique(p.label))), "kappa": 0.0}
+        if len(p.classes) == 2:
+            found["auprc"] = float(np.mean(p.label == 1))
+    else:
+        found["balanced_accuracy"] = 0.5
+    return found
+
+
+def _confusion(y: np.ndarray, p: np.ndarray, thresholds: np.ndarray | None) -> list:
+    if y.ndim == 1:
+        counts = np.zeros((p.shape[1],) * 2, int)
+        np.add.at(counts, (y, p.argmax(axis=1)), 1)
+        return counts.tolist()
+    guess = p >= thresholds
+    return [
+        [[int(np.sum((y[:, k] == t) & (guess[:, k] == g))) for g in (0, 1)] for t in (0, 1)]
+        for k in range(y.shape[1])
+    ]
+
+
+def _over_folds(p: Predictions, names: list[str]) -> dict[str, float]:
+    """Means over folds (and seeds) of each fold's own figures: a pooled score that ranks compares
+    examples of different fits."""
+    values: dict[str, list[float]] = {name: [] for name in names}
+    for r in range(len(p.seeds)):
+        cuts = _thresholds(p, r)
+        for number in np.unique(p.fold[r]):
+            mine = p.fold[r] == number
+            cut = None if cuts is None else cuts[mine]
+            found = _figures(p.label[mine], p.probabilities[r][mine], cut)
+            for name in names:
+                values[name].append(found[name])
+    known = {name: np.array(each)[np.isfinite(each)] for name, each in values.items()}
+    return {name: float(each.mean()) if each.size else float("nan") for name, each in known.items()}
+
+
+def _notes(found: dict[str, Any], classes: list[str]) -> list[str]:
+    """Takes out of the figures what they say in words and in numbers of classes, with names."""
+    notes = found.pop("notes")
+    if absent := found.pop("absent_classes", None):
+        notes = [note for note in notes if not note.startswith("classes [")]
+        notes.append(f"no scored example of {', '.join(classes[k] for k in absent)}")
+    if excluded := found.pop("excluded_labels", None):
+        notes = [note for note in notes if not note.startswith("label ")]
+        notes += [f"label {classes[k]!r} is not scored: {why}" for k, why in excluded.items()]
+    return notes
