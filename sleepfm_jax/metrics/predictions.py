@@ -130,7 +130,7 @@ def load(path: str | os.PathLike[str]) -> Predictions:
       StorageError: there is no such file, it is damaged, or it is of a later version.
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with open(path, "rb") as source, np.load(source, allow_pickle=False) as stored:
             about = json.loads(str(stored["about"]))
             arrays = {name: stored[name] for name in stored.files if name != "about"}
         if (version := about.pop("predictions_version")) > VERSION:
