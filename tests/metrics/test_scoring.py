@@ -1,4 +1,4 @@
-"""Figures of rows, computed from predictions alone: against scikit-learn, and against their words."""
+"""Figures of rows, from predictions alone: against scikit-learn, and against their own words."""
 
 from __future__ import annotations
 
