@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,15 @@ from sleepfm_jax import experiment
 from sleepfm_jax.data import stream
 from sleepfm_jax.data.datasets import check_made_alike
 from sleepfm_jax.data.examples import Examples
-from sleepfm_jax.errors import CheckpointError
+from sleepfm_jax.errors import CheckpointError, DatasetError
 from sleepfm_jax.training import sharding
 from sleepfm_jax.training.checkpoint import open_existing
 from sleepfm_jax.training.paths import path_string
+
+OUTPUTS = ("clip", "tokens", "raw_tokens")
+"""What `Pretrained.embed` can be asked for."""
+
+_OF_MOMENTS = ("signals", "scale", "offset", "mask", "index")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +68,50 @@ class Pretrained:
         params, stats = jax.jit(self.model.init)(jax.random.key(seed))
         return dataclasses.replace(self, params=params, stats=stats, source="", step=None)
 
+    def calibrated(
+        self, examples: Examples, *, batches: int = 8, batch_size: int = 32
+    ) -> Pretrained:
+        """The same weights with batch statistics estimated anew on data.
+
+        A fresh encoder's statistics are those of no data at all (mean 0, variance 1), so that its
+        layers normalise nothing; after this they normalise as after training. Each stage's mean
+        and variance are exact over all clips used (pooled, not decayed), one stage after the
+        other, those before it already in place and in evaluation mode: nothing depends on the
+        order or the size of the batches, nor is any dropout drawn. A model without batch
+        statistics comes back as it is.
+
+        Args:
+          examples: training data; as many of them as `batches` hold are taken, spread evenly over
+            all, and kept in memory.
+
+        Raises:
+          DatasetError: no clip in it has a valid patch.
+        """
+        if not jax.tree.leaves(self.stats):
+            return self
+        mesh = sharding.make_mesh()
+        batch_size = -(-batch_size // mesh.size) * mesh.size
+        rows = sharding.local_rows(batch_size, mesh)
+        whole = sharding.replicated(mesh)
+        limit = min(batches * batch_size, len(examples))
+        read = stream.one_pass(examples, batch_size=batch_size, rows=rows, limit=limit)
+        held = [{k: x for k, x in batch.items() if k in _OF_MOMENTS} for batch in read]
+        params = jax.device_put(self.params, whole)
+        stats = jax.device_get(self.stats)
+        for stage in range(self.model.normalisers):
+            moments = _moments(self.model, stage, whole)
+            before = jax.device_put(stats, whole)
+            found = [
+                moments(params, before, sharding.global_batch(batch, mesh, batch_size, rows))
+                for batch in held
+            ]
+            count, mean, var = _pooled(*zip(*jax.device_get(found), strict=True))
+            if count == 0:
+                raise DatasetError(f"{examples.name}: no valid patch to calibrate with")
+            unbiased = var * (count / max(count - 1, 1))  # as training keeps it
+            stats = self.model.with_moments(stats, stage, np.float32(mean), np.float32(unbiased))
+        return dataclasses.replace(self, stats=stats)
+
     def with_slots(self, slots: tuple[tuple[str, int], ...]) -> Pretrained:
         """The same weights, for rows with other numbers of channels of each modality."""
         return dataclasses.replace(self, model=dataclasses.replace(self.model, slots=slots))
@@ -76,14 +125,28 @@ class Pretrained:
         check_made_alike(self.preprocessing, metadata, ("the checkpoint", name))
 
     def embed(
-        self, examples: Examples, *, batch_size: int = 32
+        self,
+        examples: Examples,
+        *,
+        batch_size: int = 32,
+        outputs: Sequence[str] = ("clip", "tokens"),
     ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
         """Outputs of every row, in order, from all devices.
 
+        Args:
+          outputs: which of `OUTPUTS`. "raw_tokens" are the tokenizer's, before positions and any
+            attention, averaged over the modality's valid channels; computed only when asked for.
+
         Yields:
-          index of the row, and its outputs: clip [M, D], tokens [M, S, D], presence bool [M],
-          token_mask bool [M, S].
+          index of the row, and its outputs: clip [M, D], tokens [M, S, D] or raw_tokens
+          [M, S, D] as asked for, and always presence bool [M] and token_mask bool [M, S].
+
+        Raises:
+          ValueError: an output of another name.
         """
+        if unknown := set(outputs) - set(OUTPUTS):
+            raise ValueError(f"no such output: {sorted(unknown)}; there are {OUTPUTS}")
+        wanted = frozenset(outputs)
         mesh = sharding.make_mesh()
         devices = mesh.size
         batch_size = -(-batch_size // devices) * devices
@@ -92,20 +155,44 @@ class Pretrained:
         params, stats = jax.device_put((self.params, self.stats), whole)
         for batch in stream.one_pass(examples, batch_size=batch_size, rows=rows):
             arrays = sharding.global_batch(batch, mesh, batch_size, rows)
-            out, index = jax.device_get(_forward(self.model, whole)(params, stats, arrays))
+            out, index = jax.device_get(_forward(self.model, wanted, whole)(params, stats, arrays))
             for row, number in enumerate(index):
                 if number >= 0:
                     yield int(number), {name: value[row] for name, value in out.items()}
 
 
 @functools.cache
-def _forward(model: Any, placed: jax.sharding.Sharding):
+def _forward(model: Any, wanted: frozenset[str], placed: jax.sharding.Sharding):
     """Compiled once for all parameters and splits; a model is a hashable description."""
 
     def outputs(params, stats, batch):
-        return model.apply(params, stats, batch)[0], batch["index"]
+        out = dict(model.apply(params, stats, batch)[0])
+        if "raw_tokens" in wanted:
+            out["raw_tokens"] = model.raw_tokens(params, stats, batch)
+        unasked = set(OUTPUTS) - wanted
+        return {name: x for name, x in out.items() if name not in unasked}, batch["index"]
 
     return jax.jit(outputs, out_shardings=placed)
+
+
+@functools.cache
+def _moments(model: Any, stage: int, placed: jax.sharding.Sharding):
+    """Compiled once for all parameters."""
+
+    def moments(params, stats, batch):
+        return model.moments(params, stats, batch, stage)
+
+    return jax.jit(moments, out_shardings=placed)
+
+
+def _pooled(counts, means, variances) -> tuple[float, np.ndarray, np.ndarray]:
+    """Number, mean [F] and biased variance [F] of all values, from those of parts of them."""
+    n = np.array(counts, np.float64)[:, None]
+    total = max(n.sum(), 1.0)
+    means = np.array(means, np.float64)
+    mean = (n * means).sum(0) / total
+    var = (n * (np.array(variances, np.float64) + (means - mean) ** 2)).sum(0) / total
+    return float(n.sum()), mean, var
 
 
 def load(folder: str | Path, step: int | None = None) -> Pretrained:

@@ -206,6 +206,72 @@ def test_randomised_is_the_same_architecture_before_training(encoder):
     jax.tree.map(np.testing.assert_array_equal, (encoder.params, encoder.stats), before)
 
 
+# --- calibrated -----------------------------------------------------------------------------------
+
+
+def _normalised(encoder, examples):
+    """What each stage's normalisation makes of the valid patches, [values, F] a stage: torch-like
+    loops in numpy, float64."""
+    batch = examples.batch(np.arange(len(examples)))
+    tokenizer = jax.device_get(encoder.params["tokenizer"])
+    statistics = jax.device_get(encoder.stats["tokenizer"]["stages"])
+    x = batch["signals"] * batch["scale"][..., None].astype(np.float64)
+    h = x.reshape(-1, encoder.model.encoder.patch_samples)[batch["mask"].ravel()][..., None]
+    found = []
+    for number, stage in tokenizer["stages"].items():
+        padded = np.pad(h, ((0, 0), (2, 2), (0, 0)))
+        starts = range(0, padded.shape[1] - 4, 2)
+        h = np.stack(
+            [np.einsum("nkc,kcf->nf", padded[:, i : i + 5], stage["kernel"]) for i in starts], 1
+        )
+        h = h + stage["bias"] - statistics[number]["mean"]
+        h = h / np.sqrt(statistics[number]["var"] + 1e-5)
+        found.append(h.reshape(-1, h.shape[-1]))
+        h = h * stage["bn_scale"] + stage["bn_bias"]
+        h = np.where(h > 0, h, np.expm1(np.minimum(h, 0)))
+        h = h - h.mean((1, 2), keepdims=True)
+        h = h / np.sqrt((h * h).mean((1, 2), keepdims=True) + 1e-5)
+        h = h * stage["ln_scale"] + stage["ln_bias"]
+    return found
+
+
+def test_a_calibrated_encoder_normalises_every_stage(encoder, examples):
+    fresh = encoder.randomised(3)
+    calibrated = fresh.calibrated(examples, batch_size=8)
+    assert calibrated.params is fresh.params and calibrated.people == fresh.people
+    assert jax.tree.map(np.shape, calibrated.stats) == jax.tree.map(np.shape, fresh.stats)
+    before, after = _normalised(fresh, examples), _normalised(calibrated, examples)
+    assert len(after) == 6 == encoder.model.normalisers
+    assert max(abs(values.var(0) - 1).max() for values in before) > 0.5, "or it shows nothing"
+    for number, values in enumerate(after):
+        np.testing.assert_allclose(values.mean(0), 0, atol=1e-3, err_msg=f"stage {number}")
+        # epsilon (1e-5) beside the variance is seen where a filter passes little
+        var = np.asarray(calibrated.stats["tokenizer"]["stages"][number]["var"], np.float64)
+        np.testing.assert_allclose(values.var(0), var / (var + 1e-5), rtol=2e-3)
+
+
+def test_calibration_depends_on_the_clips_alone(encoder, examples):
+    fresh = encoder.randomised(3)
+    one = fresh.calibrated(examples, batch_size=4)
+    assert fresh.calibrated(examples, batch_size=4).fingerprint == one.fingerprint
+    turned = View(examples, [(5 * i + 3) % 12 for i in range(12)])
+    for other, size in ((examples, 8), (examples, 12), (turned, 8)):  # 8 does not divide 12 clips
+        again = fresh.calibrated(other, batch_size=size)
+        for a, b in zip(jax.tree.leaves(one.stats), jax.tree.leaves(again.stats), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+    repeated = one.calibrated(examples, batch_size=4)
+    for a, b in zip(jax.tree.leaves(one.stats), jax.tree.leaves(repeated.stats), strict=True):
+        np.testing.assert_array_equal(a, b, err_msg="whatever the statistics were before")
+    few = fresh.calibrated(examples, batches=1, batch_size=4)
+    some = fresh.calibrated(View(examples, [0, 3, 7, 11]), batch_size=4)
+    assert few.fingerprint == some.fingerprint != one.fingerprint
+
+
+def test_without_statistics_there_is_nothing_to_calibrate(encoder, examples):
+    bare = dataclasses.replace(encoder, stats={})
+    assert bare.calibrated(examples) is bare
+
+
 # --- embeddings -----------------------------------------------------------------------------------
 
 
@@ -223,6 +289,36 @@ def test_every_row_is_embedded_in_order_and_again_the_same(encoder, examples, em
     again = dict(encoder.embed(examples, batch_size=8))
     jax.tree.map(np.testing.assert_array_equal, again, embedded)
     jax.tree.map(np.testing.assert_array_equal, (encoder.params, encoder.stats), frozen)
+
+
+def test_raw_tokens_are_the_means_of_the_tokenizers(encoder, examples, embedded):
+    asked = ("clip", "tokens", "raw_tokens")
+    found = dict(encoder.embed(examples, batch_size=8, outputs=asked))
+    batch = examples.batch(np.arange(12))
+    module = encoder.model._pure.module(encoder.params, encoder.stats)
+    x = (batch["signals"] * batch["scale"][..., None]).astype(np.float32)
+    whole = np.ones_like(batch["mask"])
+    of_channel = jax.device_get(jax.jit(lambda x: module.tokenizer(x, whole))(x))  # [B, C, S, D]
+    ends = np.cumsum([count for _, count in encoder.model.slots])
+    for index, out in found.items():
+        assert out.keys() == {*asked, "presence", "token_mask"}
+        for name in embedded[index]:
+            np.testing.assert_allclose(out[name], embedded[index][name], rtol=1e-4, atol=1e-5)
+        assert out["raw_tokens"].shape == out["tokens"].shape
+        for m, (_, count) in enumerate(encoder.model.slots):
+            channels = range(ends[m] - count, ends[m])
+            for s in range(out["raw_tokens"].shape[1]):
+                valid = [of_channel[index, c, s] for c in channels if batch["mask"][index, c, s]]
+                wanted = np.mean(valid, axis=0) if valid else np.zeros(32)
+                np.testing.assert_allclose(out["raw_tokens"][m, s], wanted, rtol=1e-3, atol=1e-4)
+                assert bool(valid) == out["token_mask"][m, s]
+
+
+def test_only_what_is_asked_for_is_given(encoder, examples):
+    _, out = next(encoder.embed(examples, batch_size=8, outputs=("raw_tokens",)))
+    assert out.keys() == {"raw_tokens", "presence", "token_mask"}
+    with pytest.raises(ValueError, match="no such output: \\['layers'\\]"):
+        next(encoder.embed(examples, outputs=("clip", "layers")))
 
 
 def test_embeddings_of_these_weights_differ(embedded):

@@ -125,6 +125,51 @@ class SleepFM:
         }
         return outputs, statistics(encoder)
 
+    def raw_tokens(self, params, stats, batch: Mapping[str, jax.Array]) -> jax.Array:
+        """The tokenizer's own tokens, averaged over each modality's valid channels, [B, M, S, D].
+
+        In evaluation mode, before electrode positions and before anything attends: what is known
+        without attention. 0 where no channel of the modality is valid (`token_mask` of `apply`).
+        """
+        encoder = self._pure.module(params, stats)
+        mask = batch["mask"]  # [B, C, S]
+        tokens = encoder.tokenizer(self._inputs(batch), mask)  # [B, C, S, D]
+        sizes = [count for _, count in self.slots]
+        member = np.repeat(np.eye(len(sizes), dtype=bool), sizes, axis=1)  # [M, C]
+        weight = (mask[:, None] & member[..., None]).astype(tokens.dtype)  # [B, M, C, S]
+        total = jnp.einsum("bmcs,bcsd->bmsd", weight, tokens, precision=jax.lax.Precision.HIGHEST)
+        return total / jnp.maximum(weight.sum(2), 1)[..., None]
+
+    @property
+    def normalisers(self) -> int:
+        """How many stages keep batch statistics, each reading what those before it made."""
+        return len(self._pure.shapes()[1]["tokenizer"]["stages"])
+
+    def moments(
+        self, params, stats, batch: Mapping[str, jax.Array], stage: int
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """What a stage normalises in a batch, the stages before it using `stats`.
+
+        No dropout comes before these stages, in training either. Rows that only fill the batch up
+        (index -1) are left out. Modalities enter alike also with
+        `batch_statistics="per_modality"`, since evaluation has one set of statistics for all.
+
+        Returns:
+          number of values a channel, their mean [F] and biased variance [F].
+        """
+        encoder = self._pure.module(params, stats)
+        mask = batch["mask"]
+        if self.encoder.padding_in_statistics:
+            mask = jnp.ones_like(mask)
+        mask = mask & (batch["index"] >= 0)[:, None, None]
+        return encoder.tokenizer.moments(self._inputs(batch), mask, stage)
+
+    def with_moments(self, stats, stage: int, mean: np.ndarray, var: np.ndarray) -> dict:
+        """The statistics with those of one stage replaced by mean [F] and variance [F]."""
+        stages = dict(stats["tokenizer"]["stages"])
+        stages[stage] = {"mean": jnp.asarray(mean), "var": jnp.asarray(var)}
+        return {**stats, "tokenizer": {**stats["tokenizer"], "stages": stages}}
+
     def _inputs(self, batch) -> jax.Array:
         """Stored samples → the encoder's input, float32 [B, C, T]."""
         x = batch["signals"].astype(jnp.float32) * batch["scale"][..., None]

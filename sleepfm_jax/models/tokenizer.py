@@ -64,15 +64,7 @@ class ConvStage(nnx.Module):
 
     def __call__(self, x: jax.Array, valid: jax.Array, train: bool) -> jax.Array:
         """x [N, L, C_in], valid [N] → [N, ceil(L/2), C]."""
-        x = jax.lax.conv_general_dilated(
-            x.astype(self.dtype),
-            self.kernel[...].astype(self.dtype),
-            (STRIDE,),
-            [(PADDING, PADDING)],
-            dimension_numbers=("NWC", "WIO", "NWC"),
-        )
-        n, length, c = x.shape
-        rows = x.reshape(n, length * c)  # [N, L*C]
+        rows, (n, length, c) = self._convolve(x)
         if train and not self.frozen:
             mean, var = self._batch_statistics(rows, valid, length)
         else:
@@ -88,8 +80,28 @@ class ConvStage(nnx.Module):
         rows = rows + self.ln_bias[...].reshape(-1).astype(self.dtype)
         return rows.reshape(n, length, c)
 
-    def _batch_statistics(self, rows, valid, length):
-        """Mean and biased variance [C] over valid patches and time; moves the running ones."""
+    def moments(self, x: jax.Array, valid: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """What it normalises, of x [N, L, C_in] and valid [N]: number of values a channel, their
+        mean [C] (the convolution's bias included, as in the running statistics) and biased
+        variance [C], over valid patches and time."""
+        rows, (_, length, _) = self._convolve(x)
+        mean, var, weight, count = self._moments(rows, valid, length)
+        return jnp.where(weight > 0, count, 0), mean + self.bias[...], var
+
+    def _convolve(self, x):
+        """x [N, L, C_in] → rows [N, L*C] without the bias, and (N, L, C)."""
+        x = jax.lax.conv_general_dilated(
+            x.astype(self.dtype),
+            self.kernel[...].astype(self.dtype),
+            (STRIDE,),
+            [(PADDING, PADDING)],
+            dimension_numbers=("NWC", "WIO", "NWC"),
+        )
+        n, length, c = x.shape
+        return x.reshape(n, length * c), (n, length, c)
+
+    def _moments(self, rows, valid, length):
+        """Mean and biased variance [C], number of valid patches, values a channel (at least L)."""
         rows = rows.astype(jnp.float32)
         weight = valid.astype(jnp.float32)
         count = jnp.maximum(weight.sum(), 1) * length
@@ -101,7 +113,12 @@ class ConvStage(nnx.Module):
         centred = rows - jnp.tile(mean, length)
         var = jnp.matmul(weight, centred * centred, precision=highest).reshape(by_channel)
         var = var.sum(0) / count
-        keep = jnp.where(weight.sum() > 0, MOMENTUM, 1.0)
+        return mean, var, weight.sum(), count
+
+    def _batch_statistics(self, rows, valid, length):
+        """Mean and biased variance [C] over valid patches and time; moves the running ones."""
+        mean, var, weight, count = self._moments(rows, valid, length)
+        keep = jnp.where(weight > 0, MOMENTUM, 1.0)
         unbiased = var * count / jnp.maximum(count - 1, 1)
         self.mean[...] = keep * self.mean[...] + (1 - keep) * jax.lax.stop_gradient(
             mean + self.bias[...]
@@ -140,6 +157,31 @@ class Tokenizer(nnx.Module):
         Raises:
           ValueError: T is not a multiple of the patch.
         """
+        h, valid = self._patches(x, mask)
+        for stage in self.stages:
+            h = stage(h, valid, train)
+        tokens = self.project(h.mean(1))  # [B*C*S, D]
+        return tokens.reshape(*mask.shape, self.width)
+
+    def moments(
+        self, x: jax.Array, mask: jax.Array, stage: int
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """What one stage normalises, the stages before it in evaluation mode.
+
+        Args:
+          x: [B, C, T] samples. mask: bool [B, C, S]. stage: its number.
+
+        Returns:
+          number of values a channel, their mean [C] and biased variance [C]; see
+          `ConvStage.moments`.
+        """
+        h, valid = self._patches(x, mask)
+        for before in self.stages[:stage]:
+            h = before(h, valid, False)
+        return self.stages[stage].moments(h, valid)
+
+    def _patches(self, x, mask):
+        """x [B, C, T], mask [B, C, S] → patches [B*C*S, P, 1], 0 where padded; valid [B*C*S]."""
         b, c, t = x.shape
         if t == 0 or t % self.patch_samples:
             raise ValueError(
@@ -147,11 +189,7 @@ class Tokenizer(nnx.Module):
                 f"{self.patch_samples} samples: crop or pad it"
             )
         s = t // self.patch_samples
-        h = x.reshape(b * c * s, self.patch_samples, 1)  # [B*C*S, P, 1]
+        h = x.reshape(b * c * s, self.patch_samples, 1)
         valid = mask.reshape(b * c * s)
         # What lies in a padded patch is arbitrary (even NaN); it must not reach a product with 0.
-        h = jnp.where(valid[:, None, None], h, 0)
-        for stage in self.stages:
-            h = stage(h, valid, train)
-        tokens = self.project(h.mean(1))  # [B*C*S, D]
-        return tokens.reshape(b, c, s, self.width)
+        return jnp.where(valid[:, None, None], h, 0), valid
