@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import functools
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -132,7 +133,7 @@ class Labelled:
             features = {FEATURES: rows.plain()}
             for name, encoder in encoders.items():
                 raw = name == raw_tokens_of
-                embedded = rows.embedded(self._with_slots(encoder), f"{split}: {name}", raw=raw)
+                embedded = rows.embedded(self.with_slots(encoder), f"{split}: {name}", raw=raw)
                 features[name], tokens = embedded
                 if raw:
                     features[RAW + name] = tokens
@@ -166,12 +167,18 @@ class Labelled:
             logging.warning("%s; they are left out", words)
         return frozenset(found)
 
-    def _with_slots(self, encoder: Pretrained) -> Pretrained:
+    def with_slots(self, encoder: Pretrained) -> Pretrained:
         """The encoder with a slot for every channel of the dataset, unless as trained is asked."""
         if self.channels == "trained":
             return encoder
         names = encoder.model.layout.modalities
         return encoder.with_slots(tuple((name, self._most.get(name, 0) or 1) for name in names))
+
+    def calibrated(self, encoder: Pretrained) -> Pretrained:
+        """The encoder with batch statistics of the training split (no label is looked at)."""
+        asked = self.with_slots(encoder)
+        examples = experiment.make_examples(self.records["train"], asked.model.layout)
+        return dataclasses.replace(asked.calibrated(examples), model=encoder.model)
 
     @functools.cached_property
     def _most(self) -> dict[str, int]:

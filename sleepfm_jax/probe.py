@@ -87,8 +87,7 @@ def probe(
     rows = [_encoder_row("pretrained", trained)]
     if controls:
         rows.append(_encoder_row("mispaired", controls))
-    training = data.records["train"]
-    untrained = [trained[0].randomised(seed + 1 + i).calibrated(training) for i in range(seeds)]
+    untrained = [data.calibrated(trained[0].randomised(seed + 1 + i)) for i in range(seeds)]
     rows.append(_encoder_row("random", untrained))
     encoders = {name: e for row in rows for name, e in zip(row.features, row.encoders)}
     first = rows[0].features[0]

@@ -16,6 +16,7 @@ LAYERS = (  # each may import what is above it, and what shares its place in its
     ("objectives", "evaluators", "interop", "report"),
     ("experiment",),
     ("pretrained",),
+    ("labelled",),
     ("train", "probe", "interop.checkpoints", "report.run_folder"),
 )
 PLACE = {

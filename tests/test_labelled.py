@@ -37,7 +37,7 @@ def blind(metadata, people, monkeypatch):
     """Trained, it says, on simulated_psg's training split. All features are zeros: here only the
     people count."""
     monkeypatch.setattr(labelled, "plain_rows", lambda *_: [np.zeros(2)])
-    monkeypatch.setattr(Labelled, "_with_slots", lambda self, encoder: encoder)
+    monkeypatch.setattr(Labelled, "with_slots", lambda self, encoder: encoder)
 
     def embedded(self, encoder, what, *, raw):
         return [np.zeros(2)] * len(self.places), []
@@ -140,7 +140,7 @@ def test_a_probe_sees_every_channel_unless_asked_for_as_trained(encoder, tiny_da
     slots = {}
     for channels in ("all", "trained"):
         probe = Labelled(tiny_data_dir, "simulated_psg", channels)
-        asked = probe._with_slots(encoder)
+        asked = probe.with_slots(encoder)
         assert asked.fingerprint == encoder.fingerprint
         slots[channels] = dict(asked.model.layout.slots)
     assert slots["trained"] == dict(encoder.model.layout.slots)
@@ -152,7 +152,7 @@ def test_a_modality_that_no_recording_has_keeps_one_empty_slot(encoder, tiny_dat
     probe = Labelled(tiny_data_dir, "simulated_psg")
     probe.__dict__["_most"] = {"bas": 5, "resp": 3}
     slots = (("bas", 5), ("resp", 3), ("ecg", 1), ("emg", 1))
-    assert probe._with_slots(encoder).model.layout.slots == slots
+    assert probe.with_slots(encoder).model.layout.slots == slots
 
 
 @pytest.mark.parametrize("channels", ["all", "trained"])
@@ -169,7 +169,7 @@ def test_features_are_the_means_of_tokens_and_the_vector_of_the_clip(
         for features in gathered.features.values():
             assert features[split].ndim == 2 and len(features[split]) == len(part.label) > 0
     records = probe.records["test"]
-    asked = probe._with_slots(encoder)
+    asked = probe.with_slots(encoder)
     examples = experiment.make_examples(records, asked.model.layout)
     wanted, raw, stages, where = [], [], [], []
     for i, out in asked.embed(examples, batch_size=8, outputs=("clip", "tokens", "raw_tokens")):
