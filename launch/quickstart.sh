@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # The whole main job on a simulated cohort, on a bare machine:
 #   bash launch/quickstart.sh [workdir]      (default workdir: runs/quickstart)
-# environment → simulated recordings (real EDF+ files) → records → contrastive pretraining → linear
-# probes (sleep staging, wake EEG, ECG) → workdir/report/index.html. The same command goes on where
+# environment → simulated recordings (real EDF+ files) → records → contrastive pretraining (and its
+# control) → linear probes (sleep staging, wake EEG, ECG) → workdir/report/index.html. The same command goes on where
 # an interrupted one stopped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -24,7 +24,7 @@ build() { # dataset, flags …; its log is shown only in part, unless it fails
   tail -n 3 "$log"
 }
 probe() { # dataset, flags …
-  python -m launch.probe --checkpoint="$workdir" --dataset="$1" --data_dir="$data" --workdir="$workdir" "${@:2}"
+  python -m launch.probe --checkpoint="$workdir" --mispaired="$workdir/mispaired" --dataset="$1" --data_dir="$data" --workdir="$workdir" "${@:2}"
 }
 
 timed install use_environment
@@ -39,6 +39,8 @@ timed "build PSG" build simulated_psg --clip_seconds=30
 timed "build wake EEG" build simulated_wake_eeg --num_workers=0 # too little to share
 timed "build ECG" build simulated_ecg --num_workers=0
 timed pretrain python -m launch.pretrain --config=configs/pretrain_simulated.py --data_dir="$data" --workdir="$workdir"
+# The control: the same, but for the pairing of the modalities.
+timed "pretrain mispaired" python -m launch.pretrain --config=configs/pretrain_simulated.py:mispaired --data_dir="$data" --workdir="$workdir/mispaired"
 timed "probe PSG" probe simulated_psg --channels=trained # all of them would take a minute more
 timed "probe wake EEG" probe simulated_wake_eeg
 timed "probe ECG" probe simulated_ecg

@@ -22,7 +22,8 @@ python -m launch.build --dataset=simulated_psg --source="$workdir/recordings/sim
 python -m launch.build --dataset=eegmat --source="$shared/wake_eeg_eegmat" --data_dir="$data" | tail -n 3
 python -m launch.build --dataset=ptbxl --source="$shared/ecg_ptbxl" --data_dir="$data" | tail -n 3
 python -m launch.pretrain --config=configs/real_check.py --data_dir="$data" --workdir="$workdir"
+python -m launch.pretrain --config=configs/real_check.py:mispaired --data_dir="$data" --workdir="$workdir/mispaired"
 for name in eegmat ptbxl; do
-  python -m launch.probe --checkpoint="$workdir" --dataset="$name" --data_dir="$data" --workdir="$workdir"
+  python -m launch.probe --checkpoint="$workdir" --mispaired="$workdir/mispaired" --dataset="$name" --data_dir="$data" --workdir="$workdir"
 done
 python -m launch.report --workdir="$workdir"
