@@ -1,9 +1,11 @@
-"""Metrics of one class an example, and their intervals over subjects (scikit-learn, no jax).
+"""Metrics of one class an example, as scikit-learn has them, for any weights (numpy, no jax).
 
 Rules, said once:
 
-* Averages over classes are over the classes that occur in `y_true`; the others are listed as
-  absent. A prediction of an absent class still costs the recall and F1 of the class it missed.
+* Where scikit-learn has a value, ours is equal to it, absent classes included: recall is averaged
+  over the classes that occur among the true labels (`balanced_accuracy_score`), F1 over those that
+  occur among the true or the predicted ones (`f1_score`): a class that is only predicted has F1 0.
+* One against the rest is averaged over the classes that occur among the true labels.
 * A figure that cannot be had is NaN, and `notes` says why. NaN never enters an average.
 """
 
@@ -12,111 +14,122 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from sklearn import metrics as sk
 
-from sleepfm_jax.metrics.intervals import (
-    Ranked,
-    Statistic,
-    check_scores,
-    ratio,
-    subject_bootstrap,
-)
+from sleepfm_jax.metrics.weighted import Ranked, Statistic, check_scores, ratio
 
 
-def classification_metrics(y_true: np.ndarray, probabilities: np.ndarray) -> dict:
+def classification_metrics(
+    y_true: np.ndarray, probabilities: np.ndarray, *, threshold: np.ndarray | float | None = None
+) -> dict:
     """Metrics of labels with one class an example.
 
     Args:
       y_true: int [N], classes 0..K-1.
       probabilities: float [N, K]; the predicted class is the largest, ties to the first.
+      threshold: two classes only: a number or [N], chosen on validation people, never on these
+        labels; class 1 is called where its probability >= threshold, for `sensitivity` and
+        `specificity` alone. None: these two are left out.
 
     Returns:
-      `balanced_accuracy` (mean recall), `auroc` (binary: of class 1; more: one against the rest,
-      mean), `f1` (mean over classes), `kappa` (Cohen's, unweighted), `accuracy`,
+      `balanced_accuracy` (mean recall), `auroc`, `auprc` (average precision; both: two classes, of
+      class 1; more, one against the rest, mean), `f1` (macro), `f1_weighted` (by true examples),
+      `kappa` (Cohen's, unweighted), `accuracy`, `brier` (two classes: mean of (p1 - y)^2, 0..1;
+      more: the sum over classes of (pk - yk)^2, averaged, 0..2). With two classes also
+      `f1_positive` (of class 1) and, with a threshold, `sensitivity`, `specificity`. Besides:
       `absent_classes` (indices that do not occur in `y_true`), `notes` (why a figure is NaN).
 
     Raises:
-      ValueError: on shapes that disagree, labels outside 0..K-1, no examples, or a probability
-        that is not finite.
+      ValueError: on shapes that disagree, labels outside 0..K-1, no examples, a probability that
+        is not finite, or a threshold with more than two classes.
     """
     y, p = _check_classes(y_true, probabilities)
-    classes = p.shape[1]
-    present = np.unique(y)
-    absent = np.setdiff1d(np.arange(classes), present)
-    predicted = p.argmax(axis=1)
+    figures = classification_statistic(y, p, threshold=threshold)(np.ones((1, len(y))))
+    figures = {name: float(value[0]) for name, value in figures.items()}
+    absent = np.setdiff1d(np.arange(p.shape[1]), y)
     notes = []
     if absent.size:
         notes.append(
-            f"classes {absent.tolist()} do not occur among the true labels: "
-            "averages are over the others"
+            f"classes {absent.tolist()} do not occur among the true labels: recall, AUROC and "
+            "AUPRC are averaged over the others; F1 counts them as 0 where they are predicted"
         )
-    average = {"labels": present, "average": "macro", "zero_division": 0.0}
-    auroc = kappa = float("nan")
-    if present.size < 2:
-        notes.append("AUROC is undefined: the true labels hold a single class")
-    else:
-        scored = [1] if classes == 2 else present
-        auroc = float(np.mean([sk.roc_auc_score(y == k, p[:, k]) for k in scored]))
-    if np.union1d(present, predicted).size < 2:
-        notes.append("kappa is undefined: one class in the true labels and in the predictions")
-    else:
-        kappa = float(sk.cohen_kappa_score(y, predicted))
-    return {
-        "balanced_accuracy": float(sk.recall_score(y, predicted, **average)),
-        "auroc": auroc,
-        "f1": float(sk.f1_score(y, predicted, **average)),
-        "kappa": kappa,
-        "accuracy": float(sk.accuracy_score(y, predicted)),
-        "absent_classes": absent.tolist(),
-        "notes": notes,
+    one = "the true labels hold a single class"
+    reasons = {
+        "auroc": f"AUROC is undefined: {one}",
+        "auprc": f"AUPRC is undefined: {one}",
+        "kappa": "kappa is undefined: one class in the true labels and in the predictions",
+        "f1_positive": "F1 of class 1 is undefined: it is neither a true nor a predicted one",
+        "sensitivity": "sensitivity is undefined: no true label is class 1",
+        "specificity": "specificity is undefined: no true label is class 0",
     }
+    notes += [reasons[name] for name, value in figures.items() if np.isnan(value)]
+    return {**figures, "absent_classes": absent.tolist(), "notes": notes}
 
 
-def classification_statistic(y_true: np.ndarray, probabilities: np.ndarray) -> Statistic:
-    """The metrics of `classification_metrics`, for many weightings of the examples at once."""
+def classification_statistic(
+    y_true: np.ndarray, probabilities: np.ndarray, *, threshold: np.ndarray | float | None = None
+) -> Statistic:
+    """The metrics of `classification_metrics`, for many weightings of the examples at once.
+
+    The classes that are averaged over are those of the whole sample: a weighting under which a true
+    class has no weight gives NaN, never the average over fewer classes.
+    """
     y, p = _check_classes(y_true, probabilities)
     examples, classes = p.shape
-    present = np.unique(y)
+    guess = p.argmax(axis=1)
     cells = np.zeros((examples, classes * classes))  # [N, K * K]: one cell of the confusion matrix
-    cells[np.arange(examples), y * classes + p.argmax(axis=1)] = 1.0
+    cells[np.arange(examples), y * classes + guess] = 1.0
+    present = np.unique(y)
+    only_guessed = np.setdiff1d(guess, present)
     scored = [] if present.size < 2 else [1] if classes == 2 else present.tolist()
     ranked = [Ranked(p[:, k], y == k) for k in scored]
+    if classes == 2:
+        errors = (p[:, 1] - y) ** 2
+    else:
+        errors = ((p - np.eye(classes)[y]) ** 2).sum(axis=1)
+    called = None if threshold is None else _call(p, threshold)
 
     def statistic(weights: np.ndarray) -> dict[str, np.ndarray]:
         confusion = (weights @ cells).reshape(-1, classes, classes)  # [R, K true, K predicted]
         hits = np.diagonal(confusion, axis1=1, axis2=2)  # [R, K]
         true, guessed = confusion.sum(axis=2), confusion.sum(axis=1)  # [R, K]
         total = true.sum(axis=1)
-        recall = ratio(hits, true)[:, present]
-        f1 = ratio(2 * hits, true + guessed)[:, present]
+        f1 = ratio(2 * hits, true + guessed)
+        f1[:, only_guessed] = 0.0
         by_chance = (true * guessed).sum(axis=1) / total**2
         accuracy = hits.sum(axis=1) / total
-        auroc = [r.auroc(weights) for r in ranked] or [np.full(len(weights), np.nan)]
-        return {
-            "balanced_accuracy": recall.mean(axis=1),
-            "auroc": np.mean(auroc, axis=0),
-            "f1": f1.mean(axis=1),
-            "kappa": ratio(accuracy - by_chance, 1.0 - by_chance),
+        nothing = np.full(len(weights), np.nan)
+        areas = [r.areas(weights) for r in ranked] or [(nothing, nothing)]
+        either = np.union1d(present, only_guessed)
+        figures = {
+            "balanced_accuracy": ratio(hits, true)[:, present].mean(axis=1),
+            "auroc": np.mean([auroc for auroc, _ in areas], axis=0),
+            "auprc": np.mean([auprc for _, auprc in areas], axis=0),
+            "f1": f1[:, either].mean(axis=1),
+            "f1_weighted": (f1[:, present] * true[:, present]).sum(axis=1) / total,
+            "kappa": nothing if either.size < 2 else ratio(accuracy - by_chance, 1.0 - by_chance),
             "accuracy": accuracy,
+            "brier": weights @ errors / total,
         }
+        if classes == 2:
+            figures["f1_positive"] = f1[:, 1]
+        if called is not None:
+            figures["sensitivity"] = ratio(weights @ ((y == 1) & called), true[:, 1])
+            figures["specificity"] = ratio(weights @ ((y == 0) & ~called), true[:, 0])
+        return figures
 
     return statistic
 
 
-def classification_intervals(
-    y_true: np.ndarray,
-    probabilities: np.ndarray,
-    subjects: Sequence[str] | np.ndarray,
-    *,
-    n: int = 1000,
-    seed: int = 0,
-) -> dict[str, list[float]]:
-    """95 % intervals over subjects of the figures of `classification_metrics`."""
-    y, p = _check_classes(y_true, probabilities)
-    required = y[:, None] == np.unique(y)[None]  # [N, classes that occur]
-    return subject_bootstrap(
-        subjects, classification_statistic(y, p), required=required, n=n, seed=seed
-    )
+def class_holders(y_true: np.ndarray, classes: Sequence[str]) -> dict[str, np.ndarray]:
+    """{"class 'NAME'": bool [N]} of the classes that occur, for `person_intervals`."""
+    y = np.asarray(y_true)
+    return {f"class {classes[k]!r}": y == k for k in np.unique(y)}
+
+
+def _call(p: np.ndarray, threshold: np.ndarray | float) -> np.ndarray:
+    if p.shape[1] != 2:
+        raise ValueError(f"a threshold calls one of two classes, here are {p.shape[1]}")
+    return p[:, 1] >= np.broadcast_to(np.asarray(threshold, np.float64), len(p))
 
 
 def _check_classes(y_true: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Metrics of several yes/no labels an example, and their intervals (scikit-learn, no jax).
+"""Metrics of several yes/no labels an example, for any weights, and thresholds (numpy, no jax).
 
 A label without a positive or without a negative is excluded from every average, and is listed with
 its reason. A figure that cannot be had is NaN, and `notes` says why.
@@ -6,18 +6,11 @@ its reason. A figure that cannot be had is NaN, and `notes` says why.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
-from sklearn import metrics as sk
 
-from sleepfm_jax.metrics.intervals import (
-    Ranked,
-    Statistic,
-    check_scores,
-    ratio,
-    subject_bootstrap,
-)
+from sleepfm_jax.metrics.weighted import Ranked, Statistic, check_scores, ratio
 
 
 def multilabel_metrics(
@@ -32,89 +25,94 @@ def multilabel_metrics(
         They must come from validation subjects, never from these labels.
 
     Returns:
-      `balanced_accuracy`, `auroc`, `f1` (of the positive side), `average_precision`, each the mean
-      over the scored labels; `per_label` {metric: [K], NaN where excluded};
-      `excluded_labels` {index: reason} for labels without a positive or a negative; `notes`.
+      `balanced_accuracy`, `auroc`, `auprc` (average precision), `f1` (of the positive side),
+      `brier` (mean of (p - y)^2, 0..1), each the mean over the scored labels; `per_label`
+      {metric: [K], NaN where excluded}; `excluded_labels` {index: reason} for labels without a
+      positive or a negative; `notes`.
 
     Raises:
       ValueError: on shapes that disagree, labels other than 0, 1, NaN, no examples, or a
         probability that is not finite.
     """
     y, p = _check_labels(y_true, probabilities)
-    predicted = p >= np.broadcast_to(np.asarray(thresholds, np.float64), p.shape)
     excluded = _excluded_labels(y)
-    names = ("balanced_accuracy", "auroc", "f1", "average_precision")
-    per_label = {name: [float("nan")] * p.shape[1] for name in names}
-    for k in range(p.shape[1]):
-        if k in excluded:
-            continue
-        known = ~np.isnan(y[:, k])
-        truth, guess, score = y[known, k].astype(int), predicted[known, k], p[known, k]
-        per_label["balanced_accuracy"][k] = float(sk.balanced_accuracy_score(truth, guess))
-        per_label["auroc"][k] = float(sk.roc_auc_score(truth, score))
-        per_label["f1"][k] = float(sk.f1_score(truth, guess, zero_division=0.0))
-        per_label["average_precision"][k] = float(sk.average_precision_score(truth, score))
-    scored = [k for k in range(p.shape[1]) if k not in excluded]
+    of_labels, scored = _of_labels(y, p, thresholds)
+    per_label, means = {}, {}
+    for name, values in of_labels(np.ones((1, len(y)))).items():
+        every = np.full(p.shape[1], np.nan)
+        every[scored] = values[0]
+        per_label[name] = every.tolist()
+        means[name] = float(values[0].mean()) if scored else float("nan")
     notes = [f"label {k} is not scored: {reason}" for k, reason in excluded.items()]
     if not scored:
         notes.append("no label has both positives and negatives: every figure is undefined")
-    means = {
-        name: float(np.mean([per_label[name][k] for k in scored])) if scored else float("nan")
-        for name in names
-    }
     return {**means, "per_label": per_label, "excluded_labels": excluded, "notes": notes}
 
 
 def multilabel_statistic(
     y_true: np.ndarray, probabilities: np.ndarray, thresholds: np.ndarray | float = 0.5
 ) -> Statistic:
-    """`balanced_accuracy`, `auroc`, `f1` of `multilabel_metrics`, for many weightings at once."""
+    """The means of `multilabel_metrics`, for many weightings of the examples at once.
+
+    The labels that are averaged over are those scored in the whole sample: a weighting under which
+    one of them loses its positives or its negatives gives NaN, never the average over fewer.
+    """
     y, p = _check_labels(y_true, probabilities)
-    predicted = p >= np.broadcast_to(np.asarray(thresholds, np.float64), p.shape)
-    excluded = _excluded_labels(y)
-    scored = [k for k in range(p.shape[1]) if k not in excluded]
-    positive, negative = y[:, scored] == 1, y[:, scored] == 0  # [N, K]; both False where unknown
-    guess = predicted[:, scored]
-    columns = [positive & guess, positive & ~guess, negative & guess, negative & ~guess]
-    cells = np.stack(columns, axis=-1).reshape(len(y), -1).astype(np.float64)  # [N, K * 4]
-    ranked = []
-    for k in scored:
-        known = ~np.isnan(y[:, k])
-        ranked.append((known, Ranked(p[known, k], y[known, k] == 1)))
+    of_labels, scored = _of_labels(y, p, thresholds)
 
     def statistic(weights: np.ndarray) -> dict[str, np.ndarray]:
-        if not scored:
-            nothing = np.full(len(weights), np.nan)
-            return {"balanced_accuracy": nothing, "auroc": nothing, "f1": nothing}
-        counts = (weights @ cells).reshape(len(weights), len(scored), 4)
-        tp, fn, fp, tn = np.moveaxis(counts, -1, 0)  # each [R, K]
-        recalls = (ratio(tp, tp + fn) + ratio(tn, tn + fp)) / 2
-        auroc = [r.auroc(weights[:, known]) for known, r in ranked]
-        return {
-            "balanced_accuracy": recalls.mean(axis=1),
-            "auroc": np.mean(auroc, axis=0),
-            "f1": ratio(2 * tp, 2 * tp + fp + fn).mean(axis=1),
-        }
+        nothing = np.full(len(weights), np.nan)
+        figures = of_labels(weights)
+        return {name: v.mean(axis=1) if scored else nothing for name, v in figures.items()}
 
     return statistic
 
 
-def multilabel_intervals(
-    y_true: np.ndarray,
-    probabilities: np.ndarray,
-    subjects: Sequence[str] | np.ndarray,
-    thresholds: np.ndarray | float = 0.5,
-    *,
-    n: int = 1000,
-    seed: int = 0,
-) -> dict[str, list[float]]:
-    """95 % intervals over subjects of three of the figures of `multilabel_metrics`."""
-    y, p = _check_labels(y_true, probabilities)
+def label_holders(y_true: np.ndarray, labels: Sequence[str]) -> dict[str, np.ndarray]:
+    """{"label 'NAME'" and "no label 'NAME'": bool [N]} of the scored, for `person_intervals`."""
+    y = np.asarray(y_true, np.float64)
+    excluded = _excluded_labels(y)
+    holders = {}
+    for k in range(y.shape[1]):
+        if k not in excluded:
+            holders[f"label {labels[k]!r}"] = y[:, k] == 1
+            holders[f"no label {labels[k]!r}"] = y[:, k] == 0
+    return holders
+
+
+def _of_labels(
+    y: np.ndarray, p: np.ndarray, thresholds: np.ndarray | float
+) -> tuple[Callable[[np.ndarray], dict[str, np.ndarray]], list[int]]:
+    """weights [R, N] -> {metric: [R, S]} of the S scored labels, and which these are."""
+    guess = p >= np.broadcast_to(np.asarray(thresholds, np.float64), p.shape)
     excluded = _excluded_labels(y)
     scored = [k for k in range(p.shape[1]) if k not in excluded]
-    required = np.concatenate([y[:, scored] == 1, y[:, scored] == 0], axis=1)  # [N, 2 K]
-    statistic = multilabel_statistic(y, p, thresholds)
-    return subject_bootstrap(subjects, statistic, required=required, n=n, seed=seed)
+    positive, negative = y[:, scored] == 1, y[:, scored] == 0  # [N, S]; both False where unknown
+    guess = guess[:, scored]
+    errors = np.where(positive | negative, (p[:, scored] - positive) ** 2, 0.0)
+    columns = [positive & guess, positive & ~guess, negative & guess, negative & ~guess, errors]
+    cells = np.stack(columns, axis=-1, dtype=np.float64)  # [N, S, 5]
+    cells = cells.reshape(len(y), len(scored) * 5)
+    ranked = [
+        (known, Ranked(p[known, k], y[known, k] == 1))
+        for k, known in zip(scored, (positive | negative).T, strict=True)
+    ]
+
+    def figures(weights: np.ndarray) -> dict[str, np.ndarray]:
+        sums = (weights @ cells).reshape(len(weights), len(scored), 5)
+        tp, fn, fp, tn, squares = np.moveaxis(sums, -1, 0)  # each [R, S]
+        areas = np.empty((2, len(weights), len(scored)))
+        for column, (known, ranking) in enumerate(ranked):
+            areas[:, :, column] = ranking.areas(weights if known.all() else weights[:, known])
+        return {
+            "balanced_accuracy": (ratio(tp, tp + fn) + ratio(tn, tn + fp)) / 2,
+            "auroc": areas[0],
+            "auprc": areas[1],
+            "f1": ratio(2 * tp, 2 * tp + fp + fn),
+            "brier": ratio(squares, tp + fn + fp + tn),
+        }
+
+    return figures, scored
 
 
 def choose_thresholds(y_true: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
