@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import signal
 
+from sleepfm_jax.metrics.plain_features.traces import LEAST_POWER, mean_of_known
+
 BANDS = {  # Hz
     "delta": (0.5, 4.0),
     "theta": (4.0, 8.0),
@@ -20,7 +22,6 @@ REGIONS = ("left", "midline", "right", "unplaced")
 BAND_POWER_NAMES = tuple(f"{region}_{band}" for region in REGIONS for band in BANDS)
 _SEGMENT_SECONDS = 4.0  # of Welch's method: 0.25 Hz resolution, two cycles of the slowest delta
 _MIDLINE_X = 0.1  # electrodes this close to the sagittal plane are midline (unit sphere)
-_LEAST_POWER = 1e-6  # uV^2 in a band; less is a flat or disconnected trace, not a brain
 
 
 def eeg_band_powers(
@@ -77,12 +78,12 @@ def eeg_band_powers(
         for w in range(windows):
             part = slice(w * window, (w + 1) * window)
             channel = _log_band_powers(traces[:, part], valid[bas, part], sfreq, length, window)
-            for r, members in enumerate(_regions(positions[bas, 0])):
-                powers[w, r] = _mean_of_known(channel[members])
+            for r, members in enumerate(regions(positions[bas, 0])):
+                powers[w, r] = mean_of_known(channel[members])
     return powers.reshape(windows, -1)
 
 
-def _regions(x: np.ndarray) -> list[np.ndarray]:
+def regions(x: np.ndarray) -> list[np.ndarray]:
     """Channels of each of REGIONS, bool [C] each, from the left-right coordinate (NaN: none)."""
     return [x < -_MIDLINE_X, np.abs(x) <= _MIDLINE_X, x > _MIDLINE_X, np.isnan(x)]
 
@@ -106,14 +107,6 @@ def _log_band_powers(x, valid, sfreq: float, length: int, window: int) -> np.nda
     for b, (low, high) in enumerate(BANDS.values()):
         inside = (frequency >= low) & (frequency < high)
         power = density[:, inside].sum(axis=1) * (frequency[1] - frequency[0])
-        measured = power >= _LEAST_POWER
-        out[usable, b] = np.where(measured, np.log10(np.maximum(power, _LEAST_POWER)), np.nan)
+        measured = power >= LEAST_POWER
+        out[usable, b] = np.where(measured, np.log10(np.maximum(power, LEAST_POWER)), np.nan)
     return out
-
-
-def _mean_of_known(rows: np.ndarray) -> np.ndarray:
-    """Mean over the rows that are not NaN, [C, F] -> [F]; NaN where there is none."""
-    known = ~np.isnan(rows)
-    count = known.sum(axis=0)
-    total = np.where(known, rows, 0.0).sum(axis=0)
-    return np.divide(total, count, out=np.full(rows.shape[1], np.nan), where=count > 0)
