@@ -53,8 +53,9 @@ def _row(reports: Sequence[dict[str, Any]], order: Sequence[str]) -> dict[str, A
     labels: Counter[str] = Counter()
     for report in reports:
         subject = report["subject"]
-        ages.setdefault(subject, []).extend([report["age"]] if report["age"] is not None else [])
-        sexes.setdefault(subject, set()).update([report["sex"]] if report["sex"] else [])
+        age, sex = report.get("age"), report.get("sex")
+        ages.setdefault(subject, []).extend([] if age is None else [age])
+        sexes.setdefault(subject, set()).update([sex] if sex else [])
         labels.update(report["labels"])
     years = [statistics.fmean(told) for told in ages.values() if told]
     said = Counter(next(iter(s)) if len(s) == 1 else UNKNOWN for s in sexes.values())
