@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import re
 from pathlib import Path, PurePosixPath
@@ -9,16 +10,21 @@ from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
+from data_builders.engine import storage
+from data_builders.engine.builder import Plan
 from data_builders.engine.work_unit import Source
 from data_builders.families.wake_eeg import Found, WakeEegBuilder
 from sleepfm_jax.errors import RecordingError
 from sleepfm_jax.recordings.labels.intervals import read_chb_summary
 from sleepfm_jax.recordings.labels.windows import on_grid, one_hot
+from sleepfm_jax.recordings.person import Person, described
 from sleepfm_jax.recordings.read import Recording, read_recording
 
 CLASSES = ("no_seizure", "seizure")
 _LABELS = one_hot(CLASSES)
 _NAME = re.compile(r"(chb\d\d)[a-z]?_\d+\+?\.edf", re.IGNORECASE)
+TABLE = "SUBJECT-INFO"
+_ROW = re.compile(r"(chb\d\d)\s+([FM])\s+([\d.]+)\s*", re.IGNORECASE)  # case, sex, years
 SAME_PERSON = {"chb21": "chb01"}
 """Case 21 was recorded from the person of case 1, a year and a half later."""
 
@@ -51,6 +57,18 @@ class Builder(WakeEegBuilder):
     NOTES = ("chb21 is the same person as chb01, and in the same split",)
     read = staticmethod(read)
 
+    def plan(self) -> Plan:
+        plan, people = super().plan(), _people(self.require_source() / TABLE)
+        # By case, not by subject: the girl of cases 1 and 21 grew older between them.
+        cases = ((s, _NAME.fullmatch(PurePosixPath(s.path).name)) for s in plan.sources)
+        sources = tuple(
+            dataclasses.replace(
+                s, person=people.get(name[1].lower(), Person()) if name else Person()
+            )
+            for s, name in cases
+        )
+        return dataclasses.replace(plan, sources=sources)
+
     def found(self, path: str, files: frozenset[str]) -> Found | None:
         name = _NAME.fullmatch(PurePosixPath(path).name)
         if name is None:
@@ -58,3 +76,12 @@ class Builder(WakeEegBuilder):
         case = name[1].lower()
         summary = PurePosixPath(path).with_name(f"{case}-summary.txt")
         return Found(SAME_PERSON.get(case, case), files=(str(summary),))
+
+
+def _people(table: storage.AnyPath) -> dict[str, Person]:
+    """Age and sex by case, of the archive's table of them, if it is there."""
+    if storage.unfetched(table) or not table.is_file():
+        return {}
+    lines = table.read_bytes().decode("latin-1").splitlines()
+    rows = filter(None, (_ROW.fullmatch(line.strip()) for line in lines))
+    return {row[1].lower(): described(row[3], row[2]) for row in rows}

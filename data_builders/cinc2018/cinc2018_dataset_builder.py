@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from pathlib import PurePosixPath
@@ -9,7 +10,12 @@ from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
+from data_builders.engine.builder import Plan
+from data_builders.families import people_table
 from data_builders.families.sleep_archive import ByName, SleepArchiveBuilder
+from sleepfm_jax.recordings.person import Person
+
+TABLE = "age-sex.csv"
 
 
 class Builder(SleepArchiveBuilder):
@@ -25,6 +31,15 @@ class Builder(SleepArchiveBuilder):
         "the challenge's own test set is in test, and has no public stages; its training set is "
         "split by subject",
     )
+
+    def plan(self) -> Plan:
+        plan = super().plan()
+        table = self.require_source() / TABLE
+        people = people_table.read(table, key="Record", age="Age", sex="Sex")
+        sources = tuple(
+            dataclasses.replace(s, person=people.get(s.subject, Person())) for s in plan.sources
+        )
+        return dataclasses.replace(plan, sources=sources)
 
     def subject_of(self, name: re.Match[str]) -> str:
         return name["subject"].lower()

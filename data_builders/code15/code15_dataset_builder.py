@@ -25,9 +25,11 @@ from data_builders.families.twelve_lead import (
 from sleepfm_jax.errors import BuildError
 from sleepfm_jax.recordings.formats.hdf5 import read_hdf5
 from sleepfm_jax.recordings.own_process import in_own_process
+from sleepfm_jax.recordings.person import described
 from sleepfm_jax.recordings.read import Recording
 
 TABLE = "exams.csv"
+_SEX = {"true": "male", "1": "male", "false": "female", "0": "female"}  # of is_male
 COLUMNS = ("exam_id", "patient_id", "trace_file", *LABELS)
 
 
@@ -92,6 +94,9 @@ class Builder(RecordsBuilder):
                     labels=labels if label_kind == "multilabel" else (),
                     files=(file,),
                     problem=problem,
+                    person=described(
+                        row.get("age", ""), _SEX.get(row.get("is_male", "").strip().lower(), "")
+                    ),
                 )
             )
         if all(s.problem for s in sources):

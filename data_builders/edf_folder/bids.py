@@ -19,6 +19,7 @@ from data_builders.edf_folder.recording_table import Row, check, split_named
 from data_builders.engine import storage
 from sleepfm_jax.errors import BuildError
 from sleepfm_jax.recordings.bids.tables import Table, parse_table
+from sleepfm_jax.recordings.person import Person, described
 
 DESCRIPTION = "dataset_description.json"
 CHANNELS, EVENTS, EVENTS_JSON = "channels.tsv", "events.tsv", "events.json"
@@ -26,6 +27,7 @@ CHANNELS, EVENTS, EVENTS_JSON = "channels.tsv", "events.tsv", "events.json"
 SLEEP_STAGES = "sleep-stage.tsv"
 _SLEEP_STAGES = re.compile(r"sourcedata/(?:.*/)?(sub-[A-Za-z0-9]+)[-_]sleep-stage\.tsv")
 _PARTICIPANTS = "participants.tsv"
+_PARTICIPANTS_JSON = "participants.json"
 # Folders of the root that hold no recordings of this dataset.
 _PASSED_OVER = ("derivatives", "sourcedata")
 _NO_RECORDINGS = ("code", "stimuli")
@@ -183,6 +185,7 @@ def rows(
     person = next((c for name in _PERSON if (c := table.column(name)) is not None), None)
     split = table.column("split")
     label = None if label_column is None else table.column(label_column)
+    years = _in_years(root, files)
     found = []
     for path in paths:
         who = str(participant(path))
@@ -195,6 +198,7 @@ def rows(
                 split_named(cells.get(split, ""), where) if split else "",
                 cells.get(label, "") if label else "",
                 "",
+                _person(table, cells, years),
             )
         )
     check(found, root / _PARTICIPANTS)
@@ -234,6 +238,24 @@ def _participants(
             raise BuildError(f"{path}, line {number}: {who} is there twice")
         by_id[who] = number, cells
     return table, by_id
+
+
+def _person(table: Table, cells: Mapping[str, str], years: bool) -> Person:
+    age = table.column("age") if years else None
+    sex = table.column("sex") or table.column("gender")
+    return described(cells.get(age, "") if age else "", cells.get(sex, "") if sex else "")
+
+
+def _in_years(root: storage.AnyPath, files: Iterable[str]) -> bool:
+    """Are ages in years, as BIDS has them unless participants.json says another unit?"""
+    if _PARTICIPANTS_JSON not in files or storage.unfetched(root / _PARTICIPANTS_JSON):
+        return True
+    try:
+        said = json.loads((root / _PARTICIPANTS_JSON).read_bytes().decode("utf-8-sig"))
+        unit = str(said.get("age", {}).get("Units", "years"))
+    except (ValueError, AttributeError, RecursionError):
+        return True  # it says nothing
+    return unit.strip().lower() in ("y", "yr", "yrs", "year", "years", "n/a", "")
 
 
 def _people_notes(

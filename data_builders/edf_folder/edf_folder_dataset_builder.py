@@ -201,6 +201,7 @@ class Builder(RecordsBuilder):
                     hypnogram=beside[row.path],
                     files=folder.parts_of(row.path) + sidecars,
                     problem=_problem(folder, row, table) or unclear,
+                    person=row.person,
                 )
             )
         for path in found:

@@ -12,6 +12,7 @@ from data_builders.engine import storage
 from data_builders.engine.splits import SPLITS
 from sleepfm_jax.data import people
 from sleepfm_jax.errors import BuildError
+from sleepfm_jax.recordings.person import Person
 
 FILENAMES = ("table.csv", "table.tsv")
 """A folder's own table, the first one where it has both."""
@@ -33,6 +34,7 @@ class Row:
     split: str
     label: str
     hypnogram: str
+    person: Person = dataclasses.field(default_factory=Person)
 
 
 def find(root: storage.AnyPath) -> storage.AnyPath | None:

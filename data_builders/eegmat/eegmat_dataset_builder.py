@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,11 +12,14 @@ import tensorflow_datasets as tfds
 from data_builders.engine import storage
 from data_builders.engine.builder import Plan, RecordsBuilder
 from data_builders.engine.work_unit import Source
+from data_builders.families import people_table
 from data_builders.families.wake_eeg import SIGNALS
 from sleepfm_jax.errors import BuildError
+from sleepfm_jax.recordings.person import Person
 from sleepfm_jax.recordings.read import Recording, read_edf
 
 CLASSES = ("rest", "arithmetic")
+TABLE = "subject-info.csv"
 _NAME = re.compile(r"(Subject\d+)_([12])\.edf", re.IGNORECASE)
 
 
@@ -73,6 +77,11 @@ class Builder(RecordsBuilder):
             for name in others
         ]
         notes += _check_subjects(root, sources)
+        # The headers' dates and sexes are placeholders, or another's.
+        people = people_table.read(root / TABLE, key="Subject", age="Age", sex="Gender")
+        sources = [
+            dataclasses.replace(s, person=people.get(s.subject.lower(), Person())) for s in sources
+        ]
         metadata = {"protocol": "grouped_cv", **SIGNALS}
         return Plan(tuple(sources), "classification", CLASSES, tuple(notes), metadata)
 
@@ -87,7 +96,7 @@ def _check_subjects(root: Path, sources: list[Source]) -> list[str]:
     alone = sorted(s for s, conditions in seen.items() if len(conditions) == 1)
     if alone:
         notes.append(f"only one of the two recordings of {', '.join(alone)}")
-    table = root / "subject-info.csv"
+    table = root / TABLE
     if reason := storage.unfetched(table):
         return [*notes, f"subject-info.csv {reason}: subjects could not be checked against it"]
     if not table.is_file():

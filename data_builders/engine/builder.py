@@ -29,6 +29,7 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from data_builders.engine import (
+    cohort,
     dataset_folder,
     quality_page,
     record_features,
@@ -306,6 +307,8 @@ class RecordsBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registrat
             by_path[s.path] if s.problem is None else work_unit.quarantined(s, s.problem)
             for s in plan.sources
         ]
+        # A table of the archive is more to be trusted than a header.
+        reports = [r | cohort.known(s.person) for r, s in zip(reports, plan.sources)]
         if not any(r.length for r in results):
             dataset_folder.discard(final)
             reasons = "\n".join(f"  {r['path']}: {r['reason']}" for r in reports[:20])

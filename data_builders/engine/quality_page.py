@@ -10,8 +10,11 @@ from typing import Any
 import jinja2
 import markupsafe
 
+from data_builders.engine import cohort
 from data_builders.engine import report as build_report
 from sleepfm_jax import signals
+from sleepfm_jax.data.provenance import FEW
+from sleepfm_jax.recordings.person import SEXES
 
 FILENAME = "build_report.html"
 _TEMPLATE = Path(__file__).with_name("build_report_template.html.j2")
@@ -53,6 +56,9 @@ def render(report: dict[str, Any]) -> str:
         style=markupsafe.Markup(style.read_text(encoding="utf-8")),
         spec=report["spec"],
         totals=totals,
+        cohort=[_cohort_row(split, row) for split, row in totals["splits"].items()],
+        together={k.replace("+", " + "): n for k, n in totals["modalities_together"].items()},
+        few=FEW,
         counted="clips" if totals["labels"] and _classes(report) else "sleep epochs",
         signal_totals={_FAULT_WORDS.get(k, k): n for k, n in totals["signals"].items()},
         quarantined=bad[:_MOST_ROWS],
@@ -69,6 +75,24 @@ def render(report: dict[str, Any]) -> str:
 
 def _classes(report: dict[str, Any]) -> bool:
     return report["spec"]["label_kind"] in ("classification", "multilabel")
+
+
+def _cohort_row(split: str, row: dict[str, Any]) -> dict[str, Any]:
+    """A split of `cohort.by_split` in words; of few people nothing personal."""
+    age, sex = row["age"], row["sex"]
+    years = sexes = "–"
+    if age["known"] >= FEW:
+        years = f"{age['mean']:.1f} ± {age['sd']:.1f}"
+        if age["known"] < row["subjects"]:
+            years += f" (of {age['known']:,})"
+    elif age["known"]:
+        years = f"of fewer than {FEW}"
+    told = row["subjects"] - sex[cohort.UNKNOWN]
+    if told >= FEW:
+        sexes = ", ".join(f"{sex[name]:,} {name}" for name in (*SEXES, cohort.UNKNOWN) if sex[name])
+    elif told:
+        sexes = f"of fewer than {FEW}"
+    return row | {"split": split, "age": years, "sex": sexes}
 
 
 def _montage(channels: list[dict[str, Any]]) -> tuple:

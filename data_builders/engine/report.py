@@ -8,13 +8,16 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from data_builders.engine import storage
+from data_builders.engine import cohort, storage
 from data_builders.engine.work_unit import UnitResult
 from sleepfm_jax import signals
 from sleepfm_jax.data import provenance
 from sleepfm_jax.data.provenance import FILENAME
 
-_ENTRY = ("path", "status", "reason", "subject", "split", "channels", "clips", "hours", "notes")
+_ENTRY = (
+    *("path", "status", "reason", "subject", "split", "age", "sex"),
+    *("channels", "clips", "hours", "notes"),
+)
 _KEPT_OUT = re.compile(r"signal (.+) kept out: ")
 FAULTS = ("flat", "empty", "clipped", "gaps")
 
@@ -61,20 +64,14 @@ def assemble(
     Returns:
         {"recordings": [...], "totals": {...}, "shards": [...], "spec": spec}. In the totals,
         channels are counted over recordings, labels over sleep_epochs (stages) or clips (classes),
-        `hours` are recorded hours.
+        `hours` are recorded hours; see `data_builders.engine.cohort` for who was recorded. Age and
+        sex of a person are in `recordings` only.
     """
     built = [r for r in reports if r["status"] == "built"]
     labels: Counter[str] = Counter()
     for report in built:
         labels.update(report["labels"])
-    order = [*signals.STAGES, *spec["classes"]]
-    splits = {
-        split: {
-            "clips": sum(r["clips"] for r in built if r["split"] == split),
-            "subjects": len({r["subject"] for r in built if r["split"] == split}),
-        }
-        for split in dict.fromkeys(r["split"] for r in built)
-    }
+    order = list(dict.fromkeys([*signals.STAGES, *spec["classes"]]))
     modalities: Counter[str] = Counter()
     for channels, count in channel_lists(built):
         for channel in channels:
@@ -89,8 +86,9 @@ def assemble(
         "channels_by_modality": {
             m: modalities[m] for m in (*signals.MODALITIES, signals.OTHER) if modalities[m]
         },
-        "splits": splits,
-        "labels": {name: labels[name] for name in dict.fromkeys(order) if name in labels},
+        "splits": cohort.by_split(built, order),
+        "modalities_together": cohort.modalities_together(channel_lists(built)),
+        "labels": {name: labels[name] for name in order if name in labels},
         "signals": _signal_totals(built),
         "quarantine_reasons": dict(
             Counter(_kind(r["reason"]) for r in reports if r["status"] != "built").most_common()

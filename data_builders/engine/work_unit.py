@@ -28,6 +28,7 @@ from sleepfm_jax.data.clips import ClipSpec
 from sleepfm_jax.data.clips import clips as cut_clips
 from sleepfm_jax.data.record import Record
 from sleepfm_jax.errors import RecordingError
+from sleepfm_jax.recordings.person import Person
 from sleepfm_jax.recordings.read import Recording
 
 # Each record on its own, so that random access reads nothing else. Uncompressed: biosignals hardly
@@ -48,6 +49,8 @@ class Source:
         hypnogram: its stages' file, relative to the source folder or absolute.
         files: further files that it is read from, relative to the source folder.
         problem: why it cannot be built, when that is known before reading it.
+        person: age and sex as the archive's tables give them; what they leave open, the recording
+            itself may say. No record depends on it, so no key does.
     """
 
     path: str
@@ -58,6 +61,7 @@ class Source:
     hypnogram: str | None = None
     files: tuple[str, ...] = ()
     problem: str | None = None
+    person: Person = dataclasses.field(default_factory=Person, repr=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +106,9 @@ def input_key(
             with contextlib.suppress(FileNotFoundError):
                 stamps.append((name, *storage.stamp(root / name)))
     # repr, not JSON: it tells NaN and 1.0 from 1, and needs no conversion of tuples.
-    parts = [split, [dataclasses.astuple(s) for s in sources], dataclasses.astuple(spec), stamps]
+    fields = [f.name for f in dataclasses.fields(Source) if f.name != "person"]
+    planned = [tuple(getattr(s, name) for name in fields) for s in sources]
+    parts = [split, planned, dataclasses.astuple(spec), stamps]
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
@@ -249,6 +255,8 @@ def _build_recording(unit: WorkUnit, source: Source, writer: ArrayRecordWriter) 
         "reason": "",
         "subject": source.subject,
         "split": source.split,
+        "age": recording.person.age,
+        "sex": recording.person.sex,
         "channels": [
             {
                 "label": c.label,
@@ -302,6 +310,8 @@ def quarantined(source: Source, reason: str) -> dict[str, Any]:
         "reason": reason,
         "subject": source.subject,
         "split": source.split,
+        "age": None,
+        "sex": "",
         "channels": [],
         "clips": 0,
         "hours": 0.0,

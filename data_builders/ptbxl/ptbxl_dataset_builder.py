@@ -15,10 +15,12 @@ from data_builders.engine.options import Option
 from data_builders.engine.work_unit import Source
 from data_builders.families.twelve_lead import SIGNALS, check_leads
 from sleepfm_jax.errors import BuildError
+from sleepfm_jax.recordings.person import Person, described
 from sleepfm_jax.recordings.read import Recording, read_recording
 
 TABLE = "ptbxl_database.csv"
 CLASSES = ("NORM", "MI", "STTC", "CD", "HYP")
+_SEX = {"0": "male", "1": "female"}
 _SPLIT_OF_FOLD = dict.fromkeys(range(1, 9), "train") | {9: "validation", 10: "test"}
 
 
@@ -142,4 +144,11 @@ def _source(root: Path, exam: dict[str, str], column: str, labels: tuple[float, 
         labels=labels,
         files=(signal,),
         problem=f"missing file: {' and '.join(absent)}" if absent else None,
+        person=_person(exam),
     )
+
+
+def _person(exam: dict[str, str]) -> Person:
+    """Sex as the documentation codes it. 300 stands for all ages above 89, and is not known."""
+    sex = exam.get("sex", "").removesuffix(".0")
+    return described(exam.get("age", ""), _SEX.get(sex, ""))

@@ -3,6 +3,9 @@
 An archive of hundreds of thousands of exams has the same few channels in all of them. So lists of
 channels are stored once, under "channel_lists", and a recording's "channels" is a number in there;
 in memory the recordings share the lists. One line a recording, for grep.
+
+Reports of before the cohort was noted have no "age" (years or null) and "sex" (female, male or
+"") in a recording, and fewer totals.
 """
 
 from __future__ import annotations
@@ -13,6 +16,10 @@ from pathlib import Path
 from typing import Any
 
 FILENAME = "build_report.json"
+FEW = 5
+"""Subjects: the mean of fewer says too much about each."""
+PERSONAL = ("age", "sex")
+"""What a recording's entry says about the person: for nobody but those who have the data."""
 
 
 def share(recordings: list[dict[str, Any]], lists: dict[str, list]) -> None:
@@ -52,6 +59,35 @@ def expand(report: dict[str, Any]) -> dict[str, Any]:
     if "spec" in report:
         report["spec"] = with_label_kind(report["spec"])
     return report
+
+
+def without_people(text: str) -> str:
+    """A report's file without the age and sex of each recording's person, ready to be passed on.
+
+    Those of whole splits, in the totals, stay where they are of `FEW` subjects or more: else there
+    is no mean and sd, and the sex of all is unknown. Text that is no report stays as it is: whoever
+    reads it says what is wrong.
+    """
+    try:
+        report = expand(json.loads(text))
+        if not any(key in entry for entry in report["recordings"] for key in PERSONAL):
+            return text  # one of before they were noted
+        report["recordings"] = [
+            {k: v for k, v in entry.items() if k not in PERSONAL} for entry in report["recordings"]
+        ]
+        for row in report["totals"]["splits"].values():
+            _hide_few(row)
+        return pack(report)
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return text
+
+
+def _hide_few(row: dict[str, Any]) -> None:
+    age, sex = row["age"], row["sex"]
+    if age["known"] < FEW:
+        age["mean"] = age["sd"] = None
+    if sum(sex.values()) - sex["unknown"] < FEW:
+        row["sex"] = dict.fromkeys(sex, 0) | {"unknown": row["subjects"]}
 
 
 def with_label_kind(metadata: Mapping[str, Any]) -> dict[str, Any]:

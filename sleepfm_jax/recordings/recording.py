@@ -13,6 +13,7 @@ import numpy as np
 
 from sleepfm_jax.errors import RecordingError
 from sleepfm_jax.recordings.files import MAX_GAP_SAMPLES, MAX_SFREQ, MIN_SFREQ, Annotation
+from sleepfm_jax.recordings.person import Person
 from sleepfm_jax.signals import MODALITIES, OTHER, clean_label, identify
 
 # Microvolts in one unit. Some recorders write capitals only; nobody records megavolts, so MV is mV.
@@ -100,6 +101,7 @@ class Recording:
     # Which clips of so many seconds a labelled dataset takes, where not all from start to end; see
     # `label_windows`.
     windows: Callable[[float], Sequence[Window]] | None = None
+    person: Person = field(default_factory=Person)  # age and sex, where the file says them
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from sleepfm_jax import signals
+from sleepfm_jax.data import provenance
 from sleepfm_jax.data.datasets import Records
 from sleepfm_jax.data.provenance import FILENAME
 
@@ -32,14 +32,20 @@ def write_inputs(workdir: Path, config: Mapping[str, Any], records: Records) -> 
 
 
 def copy_build_reports(workdir: Path, records: Records) -> None:
-    """The build report of each dataset in use, as build_reports/<dataset>.json."""
+    """The build report of each dataset in use, as build_reports/<dataset>.json.
+
+    Without anybody's age and sex: these stay beside the data, a run's folder is passed on.
+    """
     folder = workdir / "build_reports"
     folder.mkdir(exist_ok=True)
     for dataset in records.folders:
         source = dataset / FILENAME
         if source.exists():
             # The folder above the version is the dataset's (or its configuration's) name.
-            shutil.copyfile(source, folder / f"{dataset.parent.name}.json")
+            copy = folder / f"{dataset.parent.name}.json"
+            copy.write_text(
+                provenance.without_people(source.read_text(encoding="utf-8")), encoding="utf-8"
+            )
 
 
 def _most_complete(records: Records, looked_at: int = 50):

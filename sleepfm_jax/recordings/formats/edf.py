@@ -15,6 +15,7 @@ import numpy as np
 from sleepfm_jax.errors import RecordingError
 from sleepfm_jax.recordings.files import MAX_DAYS, Annotation, shift
 from sleepfm_jax.recordings.formats.edf_bytes import EdfFile, EdfSignal, open_edf
+from sleepfm_jax.recordings.person import of_edf
 from sleepfm_jax.recordings.recording import (
     Channel,
     FileChannel,
@@ -88,6 +89,7 @@ def read_edf(
         annotations=annotations,
         stages=stages_from_spans(spans, duration) if spans else None,
         notes=notes,
+        person=of_edf(edf.patient, edf.start),
     )
     return read if hypnogram is None else score(read, hypnogram)
 

@@ -63,6 +63,7 @@ class EdfFile:
     bytes_per_sample: int  # 2: EDF, 3: BDF
     header_bytes: int
     start: datetime | None  # of the header; the first data record may begin a fraction later
+    patient: str  # its local patient identification
     num_records: int  # complete ones present in the file
     record_seconds: float
     record_bytes: int
@@ -242,6 +243,7 @@ def _open(path: Path, size: int) -> tuple[EdfFile, int | None]:
         bytes_per_sample=bytes_per_sample,
         header_bytes=header_bytes,
         start=_start(fixed, notes),
+        patient=decode(fixed[8:88], 80),
         num_records=num_records,
         record_seconds=seconds,
         record_bytes=record_bytes,

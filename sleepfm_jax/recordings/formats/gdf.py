@@ -19,6 +19,7 @@ import numpy as np
 from sleepfm_jax.errors import RecordingError
 from sleepfm_jax.recordings.files import MAX_DAYS, Annotation, read_head, size_of
 from sleepfm_jax.recordings.formats.edf_bytes import decode
+from sleepfm_jax.recordings.person import Person, age_at
 from sleepfm_jax.recordings.recording import (
     Channel,
     Recording,
@@ -72,6 +73,7 @@ class _Gdf:
     record_bytes: int
     signals: list[_Signal]
     notes: list[str]
+    person: Person
 
 
 def read_gdf(
@@ -114,6 +116,7 @@ def read_gdf(
         annotations=annotations,
         stages=None,
         notes=notes,
+        person=gdf.person,
     )
 
 
@@ -174,8 +177,23 @@ def _open(path: Path) -> _Gdf:
             f"the header claims {records * record_seconds / 86_400:.0f} days: damaged header",
         )
     return _Gdf(
-        path, number, start, header_bytes, records, record_seconds, record_bytes, signals, notes
+        path,
+        number,
+        start,
+        header_bytes,
+        records,
+        record_seconds,
+        record_bytes,
+        signals,
+        notes,
+        Person() if number < 1.9 else _person(fixed, start),
     )
+
+
+def _person(fixed: bytes, start: datetime | None) -> Person:
+    """Version 2: the birthday as the start's date is written, the sex in two bits."""
+    birth = _start_of_days(_integer(fixed, 176, "<u8"))
+    return Person(age_at(birth, start), {1: "male", 2: "female"}.get(fixed[87] & 3, ""))
 
 
 def _integer(raw: bytes, at: int, kind: str) -> int:

@@ -64,6 +64,7 @@ class Header:
     base_date: date | None
     signals: tuple[Signal, ...]
     segments: tuple[tuple[str, int], ...] | None  # name, frames
+    comments: tuple[str, ...]  # without their #
 
     @property
     def file_names(self) -> list[str]:
@@ -77,7 +78,8 @@ def parse_header(text: str) -> Header:
     Raises:
       ValueError: a line that is none of a header's.
     """
-    lines = [line for raw in text.splitlines() if (line := raw.strip()) and line[0] != "#"]
+    told = [line for raw in text.splitlines() if (line := raw.strip())]
+    lines = [line for line in told if line[0] != "#"]
     record = _RECORD.match(lines[0]) if lines else None
     if record is None:
         raise ValueError("invalid syntax in record line")
@@ -91,6 +93,7 @@ def parse_header(text: str) -> Header:
         base_date=day,
         signals=() if many else tuple(map(_signal, lines[1:])),
         segments=tuple(map(_segment, lines[1:])) if many else None,
+        comments=tuple(line.lstrip("#").strip() for line in told if line[0] == "#"),
     )
 
 

@@ -21,6 +21,7 @@ from sleepfm_jax.recordings.files import MAX_DAYS, read_head, size_of, unfetched
 from sleepfm_jax.recordings.formats.wfdb_annotations import events_of, read_wfdb_annotations
 from sleepfm_jax.recordings.formats.wfdb_header import Header, parse_header
 from sleepfm_jax.recordings.formats.wfdb_samples import FORMATS, digital_samples
+from sleepfm_jax.recordings.person import of_comments
 from sleepfm_jax.recordings.recording import (
     Channel,
     Recording,
@@ -110,6 +111,7 @@ def read_wfdb(
         annotations=annotations,
         stages=None,
         notes=notes,
+        person=of_comments(header.comments),
     )
 
 

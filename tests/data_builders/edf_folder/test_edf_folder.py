@@ -108,6 +108,8 @@ def test_the_report_lies_beside_the_records(folder, tmp_path):
         "status",
         "reason",
         "subject",
+        "age",
+        "sex",
         "split",
         "channels",
         "clips",

@@ -153,7 +153,8 @@ def report_of(count):
         reports.append(
             {"path": f"night{i}.edf", "status": "quarantined" if bad else "built",
              "reason": f"truncated at byte {i}" if bad else "", "subject": f"s{i}",
-             "split": "train", "channels": [] if bad else channels, "clips": 0 if bad else 100,
+             "split": "train", "age": None, "sex": "", "channels": [] if bad else channels,
+             "clips": 0 if bad else 100,
              "hours": 8.0, "notes": [], "labels": {} if bad else {"W": 300, "N2": 500}}
         )  # fmt: skip
     spec = {"dataset": "big", "version": "1.0.0", "sfreq": 128.0, "clip_seconds": 300.0}
