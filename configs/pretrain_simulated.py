@@ -6,7 +6,8 @@
 
 Seen on two CPU cores, on held-out subjects: cross-modal retrieval among 128 clips 10.8 times chance
 (6 or more is expected), staging probe .72 balanced accuracy against .48 with the untrained encoder.
-Variant `smoke` runs in seconds.
+Variant `smoke` runs in seconds. Variant `mispaired` is a control: the same run, but modalities are
+of other people, so that what it learns it did not learn from what was recorded together.
 """
 
 from ml_collections import ConfigDict
@@ -15,10 +16,12 @@ from configs import common
 
 
 def get_config(variant: str = "") -> ConfigDict:
-    """Variants: "" and "smoke"."""
+    """Variants: "", "smoke" and "mispaired"."""
     config = common.two_cores()
     if variant == "smoke":
         return common.smoke(config)
-    if variant:
-        raise ValueError(f"unknown variant {variant!r}: expected '' or 'smoke'")
+    if variant == "mispaired":
+        config.data.mispaired = True
+    elif variant:
+        raise ValueError(f"unknown variant {variant!r}: expected '', 'smoke' or 'mispaired'")
     return config

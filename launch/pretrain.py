@@ -67,13 +67,15 @@ def main(argv: list[str]) -> int:
     data_dir = _DATA_DIR.value or f"{_WORKDIR.value}/data"
     found = pretrain(_CONFIG.value.to_dict(), data_dir, _WORKDIR.value)
     if "retrieval" in found:
-        found = found["retrieval"]
-        logging.info(
-            "test retrieval: top-1 %.3f among %d candidates (chance %.4f)",
-            found["top1"],
-            found["candidates"],
-            found["chance"],
-        )
+        for part, among in (("within_person", "a person's night"), ("across_people", "everybody")):
+            figures = found["retrieval"][part]
+            logging.info(
+                "retrieval among clips of %s: top-1 %.3f (chance %.4f, identity alone %.3f)",
+                among,
+                figures["top1"],
+                figures["chance"],
+                figures["identity_alone"],
+            )
     logging.info("report: %s/report/index.html", _WORKDIR.value)
     return 0
 

@@ -43,11 +43,14 @@ def main(argv: list[str]) -> int:
     page = report.write_report(workdir)
     results = json.loads((workdir / "results.json").read_text())
     print(report.text_table(results))
-    if found := results.get("retrieval"):
-        print(
-            f"\nRetrieval on the test subjects: top-1 {found['top1']:.3f} among "
-            f"{found['candidates']} candidates, {found['top1'] / found['chance']:.1f} x chance"
-        )
+    for part, among in (("within_person", "a person's night"), ("across_people", "all people")):
+        found = (results.get("retrieval") or {}).get(part) or {}
+        if found.get("top1") is not None:
+            print(
+                f"Retrieval among the clips of {among}: top-1 {found['top1']:.3f}, "
+                f"{found['top1'] / found['chance']:.1f} x chance, "
+                f"identity alone {found['identity_alone']:.3f}"
+            )
     if results.get("seconds"):
         print(", ".join(f"{name} {s:.0f} s" for name, s in results["seconds"].items()))
     print(f"Report: {page}")

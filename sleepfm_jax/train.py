@@ -18,8 +18,10 @@ from tqdm import tqdm
 from sleepfm_jax import config as configuration
 from sleepfm_jax import experiment, folders
 from sleepfm_jax.data import datasets, people, stream
+from sleepfm_jax.data.examples import spread, whole_recordings
+from sleepfm_jax.data.mispaired import Mispaired
 from sleepfm_jax.errors import Preempted, TrainingStopped
-from sleepfm_jax.evaluators.evaluator import Evaluator, due
+from sleepfm_jax.evaluators.evaluator import WHOSE, Evaluator, due, flat
 from sleepfm_jax.training import announce, freezing, lock, optim, sharding
 from sleepfm_jax.training import state as train_state
 from sleepfm_jax.training.best import KeepBest
@@ -75,6 +77,8 @@ def _train(config, data_dir, workdir, begun, held: contextlib.ExitStack) -> dict
     objective = experiment.make_objective(config)
     evaluators = experiment.make_evaluators(config, objective)
     examples = experiment.make_examples(records, objective.layout)
+    if config["data"]["mispaired"]:
+        examples = Mispaired(examples, objective.layout.slots, config["seed"])
     with experiment.config_errors():
         mesh = sharding.make_mesh(configuration.mesh_axes(config["mesh"]))
         sharding.check_batch(batch_size, mesh)
@@ -226,6 +230,10 @@ def _evaluation(objective, mesh, config, data_dir, rows, reading, stop):
         records = datasets.open_records(data_dir, names, split)
         return experiment.make_examples(records, objective.layout)
 
+    @functools.cache
+    def view_of(split: str, choose: Callable, limit: int):
+        return choose(examples_of(split), limit)
+
     def evaluate(state, name: str, evaluator: Evaluator) -> dict[str, Any]:
         row = config["evaluators"][name]
         examples = examples_of(row["split"])
@@ -235,26 +243,20 @@ def _evaluation(objective, mesh, config, data_dir, rows, reading, stop):
         def predict(batch):
             stop.check()
             batch = sharding.global_batch(batch, mesh, batch_size, rows)
-            out = forward(tuple(evaluator.wants))(state.params, state.batch_stats, batch)
+            out = forward(predicted)(state.params, state.batch_stats, batch)
             predictions, metrics, index = jax.device_get(out)
             real = index >= 0
             predictions = {key: np.asarray(value)[real] for key, value in predictions.items()}
+            for said in whose:  # of all processes' rows: an index is of the whole split
+                ask = getattr(examples, f"{said}_of")
+                predictions[said] = np.array([ask(int(i)) for i in index[real]], np.str_)
             return predictions | {"index": index[real]}, metrics
 
-        batches = stream.one_pass(
-            examples, batch_size=batch_size, rows=rows, limit=row["examples"], **reading
-        )
+        whose = [name for name in evaluator.wants if name in WHOSE]
+        predicted = tuple(name for name in evaluator.wants if name not in WHOSE)
+        choose = whole_recordings if getattr(evaluator, "whole_recordings", False) else spread
+        looked_at = view_of(row["split"], choose, row["examples"])
+        batches = stream.one_pass(looked_at, batch_size=batch_size, rows=rows, **reading)
         return dict(evaluator.run(predict, batches))
 
     return evaluate
-
-
-def flat(prefix: str, figures: Mapping[str, Any]) -> dict[str, Any]:
-    """{"train/loss": …}; the numbers of a dictionary as "validation/retrieval_top1"."""
-    found = {}
-    for name, value in figures.items():
-        inner = value.items() if isinstance(value, Mapping) else [("", value)]
-        for key, number in inner:
-            if isinstance(number, int | float | np.number):
-                found[f"{prefix}/{name}_{key}" if key else f"{prefix}/{name}"] = number
-    return found

@@ -32,7 +32,7 @@ def test_kinds_are_found_by_name():
     config["evaluators"]["means"] = configuration.section_defaults("evaluator", "metrics")
     evaluators = experiment.make_evaluators(config, objective)
     assert list(evaluators) == list(config["evaluators"])  # in the order of their rows
-    assert evaluators["test"] == Retrieval(("bas", "resp", "ecg", "emg"), 128)
+    assert evaluators["test"] == Retrieval(("bas", "resp", "ecg", "emg"), 128, names_people=True)
     assert isinstance(evaluators["means"], Metrics)
 
 

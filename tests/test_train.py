@@ -26,6 +26,13 @@ def pretrain(data_dir, workdir, config=None):
         return launched("pretrain").pretrain(config or smoke(), str(data_dir), str(workdir))
 
 
+def without_nan(value):
+    """As results.json has it: null."""
+    if isinstance(value, dict):
+        return {key: without_nan(inner) for key, inner in value.items()}
+    return None if isinstance(value, float) and np.isnan(value) else value
+
+
 @pytest.fixture(scope="module")
 def uninterrupted(tiny_data_dir, tmp_path_factory):
     """A run of four steps; its workdir and what it returned."""
@@ -54,8 +61,11 @@ def sigterm_at(monkeypatch):
 
 def test_a_run_leaves_what_it_promises(uninterrupted):
     workdir, results = uninterrupted
-    assert 0 <= results["retrieval"]["top1"] <= 1
-    assert results["retrieval"]["candidates"] <= 12
+    within = results["retrieval"]["within_person"]  # one person is tested, of one night
+    assert 0 <= within["top1"] <= 1 and within["chance"] == 1 / 12
+    assert (within["nights"], within["clips"], within["candidates"]) == (1, 12, 12)
+    assert np.isnan(results["retrieval"]["across_people"]["top1"])
+    assert results["retrieval"]["person_probe"]["people"] == 0
     assert results["evaluations"]["test"].keys() == {"loss"}
     assert min(results["seconds"].values()) > 0
     assert {"config.json", "metrics.jsonl", "example_clip.npz", "results.json", "tensorboard"} <= {
@@ -63,7 +73,7 @@ def test_a_run_leaves_what_it_promises(uninterrupted):
     }
     stored = json.loads((workdir / "results.json").read_text())
     for part in ("retrieval", "evaluations", "seconds", "versions"):
-        assert stored[part] == json.loads(json.dumps(results[part]))
+        assert stored[part] == without_nan(json.loads(json.dumps(results[part])))
     assert (workdir / "build_reports" / "simulated_psg.json").is_file()
     assert {p.name for p in (workdir / "checkpoints").iterdir() if p.name.isdigit()} == {"2", "4"}
     assert not (workdir / "best").exists()  # nobody asked for it
@@ -76,7 +86,13 @@ def test_a_run_leaves_what_it_promises(uninterrupted):
     curve = logged(workdir, "validation/")
     assert sorted(curve) == [0, 2, 4]
     assert curve[4]["validation/loss"] != curve[0]["validation/loss"]
-    assert {"validation/retrieval_top1", "validation/retrieval_chance"} <= curve[0].keys()
+    for part in ("within_person", "across_people"):
+        names = {f"validation/retrieval_{part}_{key}" for key in ("top1", "chance")}
+        assert names <= curve[0].keys()
+    # Two people of 12 clips each, and a limit of 16: eight of each, spread over their nights.
+    assert curve[0]["validation/retrieval_within_person_nights"] == 2
+    assert curve[0]["validation/retrieval_within_person_chance"] == 1 / 8
+    assert not any("per_modality" in key or "→" in key for key in curve[0])
     assert not logged(workdir, "test/")
     assert saved_state(workdir, 4)[1]["config"] == json.loads((workdir / "config.json").read_text())
 
@@ -89,6 +105,24 @@ def test_a_checkpoint_says_how_it_was_made_and_whom_it_was_trained_on(uninterrup
     as_json = json.loads(json.dumps(records.metadata))
     assert about["preprocessing"] == as_json and about["datasets"] == {"simulated_psg": as_json}
     assert about["data_position"]["next_index"] == 4
+
+
+def test_mispaired_pretraining_is_another_run_of_the_same_steps(
+    uninterrupted, tiny_data_dir, tmp_path
+):
+    """Other pairs in training, the true ones in evaluation: step 0 is the same to the bit."""
+    results = pretrain(tiny_data_dir, tmp_path, smoke(**{"data.mispaired": True}))
+    found, wanted = (logged(where) for where in (tmp_path, uninterrupted[0]))
+    for step, line in found.items():
+        assert line["train/example_order"] == wanted[step]["train/example_order"]
+        assert line["train/loss"] != wanted[step]["train/loss"]
+    before, as_before = (logged(at, "validation/")[0] for at in (tmp_path, uninterrupted[0]))
+    assert before == as_before
+    assert results["retrieval"].keys() == uninterrupted[1]["retrieval"].keys()
+    about = saved_state(tmp_path, 4)[1]
+    assert about["config"]["data"]["mispaired"] and len(about["subjects"]) == 3
+    with pytest.raises(CheckpointError, match=r"config\.data\.mispaired: True in the checkpoint"):
+        pretrain(tiny_data_dir, tmp_path)
 
 
 # --- going on ----------------------------------------------------------------------------------
@@ -117,14 +151,15 @@ def test_sigterm_saves_and_interrupted_equals_uninterrupted(
     assert state["step"] == 4
     assert logged(tmp_path) == logged(uninterrupted[0])
     assert logged(tmp_path, "validation/") == logged(uninterrupted[0], "validation/")
-    assert results["evaluations"]["test"]["retrieval"] == uninterrupted[1]["retrieval"]
+    wanted = without_nan(uninterrupted[1]["retrieval"])
+    assert without_nan(results["evaluations"]["test"]["retrieval"]) == wanted
 
 
 def test_a_finished_run_started_again_changes_nothing(uninterrupted, tiny_data_dir):
     workdir, results = uninterrupted
     before, lines = fingerprint(workdir / "checkpoints"), (workdir / "metrics.jsonl").read_text()
     again = pretrain(tiny_data_dir, workdir)
-    assert again["retrieval"] == results["retrieval"]
+    assert without_nan(again["retrieval"]) == without_nan(results["retrieval"])
     assert again["evaluations"] == results["evaluations"]
     assert (workdir / "metrics.jsonl").read_text() == lines
     after = fingerprint(workdir / "checkpoints")

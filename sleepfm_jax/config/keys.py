@@ -64,7 +64,7 @@ _SLOTS = {"bas": 10, "resp": 7, "ecg": 2, "emg": 4}  # one for each of signals.M
 _ROW = {
     "split": Key("validation", "of the datasets", choices=("train", "validation", "test")),
     "every": Key(200, "steps; 0: only at the end", low=0),
-    "examples": Key(256, "of the split, spread evenly", low=1),
+    "examples": Key(256, "at most, of the split, spread evenly", low=1),
 }
 
 KINDS: dict[str, dict[str, Keys]] = {
@@ -109,7 +109,14 @@ KINDS: dict[str, dict[str, Keys]] = {
     "evaluator": {
         "metrics": _ROW,
         "retrieval": _ROW
-        | {"candidates": Key(128, "clips among which a clip looks for itself", low=2)},
+        | {
+            "examples": Key(
+                256, "at most: whole recordings of people spread evenly, of two at least", low=1
+            ),
+            "candidates": Key(
+                128, "clips of all people among which a clip looks for itself", low=2
+            ),
+        },
     },
 }
 EVALUATORS: dict[str, dict[str, dict[str, Any]]] = {
@@ -139,6 +146,9 @@ KEYS: Keys = {
             INPUT_SCALINGS[0],
             "each recording's channel z-scored, or µV as published",
             choices=INPUT_SCALINGS,
+        ),
+        "mispaired": Key(
+            False, "a control: training clips get each further modality from somebody else"
         ),
         # More threads than batches that wait would be idle.
         "num_threads": Key(4, "that read records, on each host", low=0, **_FREE),

@@ -51,6 +51,10 @@ class ClipExamples:
         """Pseudonym of the person of a clip."""
         return self.records.person_of(index)
 
+    def recording_of(self, index: int) -> str:
+        """What tells the recording of a clip from all others."""
+        return self.records.recording_of(index)
+
 
 def collate(
     records: Sequence[Record],

@@ -103,22 +103,29 @@ class Records:
 
     def person_of(self, index: int) -> str:
         """Pseudonym of the person of a record."""
-        return self._person[index]
+        return self._whose[index][0]
+
+    def recording_of(self, index: int) -> str:
+        """What tells the recording of a record from all others of these datasets."""
+        return self._whose[index][1]
 
     @functools.cached_property
-    def _person(self) -> list[str]:
-        """Of each record: from the build reports, whose recordings are in the records' order."""
-        found: list[str] = []
-        for folder, source in zip(self.folders, self._sources):
+    def _whose(self) -> list[tuple[str, str]]:
+        """Person and recording of each record: from the build reports, whose recordings are in the
+        records' order."""
+        found: list[tuple[str, str]] = []
+        for number, (folder, source) in enumerate(zip(self.folders, self._sources)):
             who, mine = people.read(folder), []
             if (folder / provenance.FILENAME).exists():
                 for recording in provenance.load(folder)["recordings"]:
                     if recording["split"] == self.split and recording["clips"]:
-                        mine += [who.pseudonym(recording["subject"])] * recording["clips"]
+                        whose = who.pseudonym(recording["subject"]), recording["path"]
+                        mine += [whose] * recording["clips"]
             if len(mine) != len(source):
-                subjects = (decode(source[i]).subject for i in range(len(source)))
-                mine = [who.pseudonym(subject) for subject in subjects]
-            found += mine
+                records = (decode(source[i]) for i in range(len(source)))
+                mine = [(who.pseudonym(record.subject), record.recording) for record in records]
+            # Two datasets of one cohort may call two recordings alike.
+            found += [(person, f"{number}/{recording}") for person, recording in mine]
         return found
 
     @property

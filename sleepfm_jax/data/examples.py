@@ -40,6 +40,9 @@ class Examples(Protocol):
     def person_of(self, index: int) -> str:
         """Pseudonym of the person of one row."""
 
+    def recording_of(self, index: int) -> str:
+        """What tells the recording of one row from all others; a night, with its person."""
+
 
 class View:
     """Some rows of other examples, in an order of its own, repeated or not.
@@ -73,12 +76,60 @@ class View:
         """Of one of these rows."""
         return self.base.person_of(int(self.indices[index]))
 
+    def recording_of(self, index: int) -> str:
+        """Of one of these rows."""
+        return self.base.recording_of(int(self.indices[index]))
+
 
 def spread(examples: Examples, limit: int) -> Examples:
     """At most `limit` rows, spread evenly over all."""
     if limit >= len(examples):
         return examples
     return View(examples, np.linspace(0, len(examples) - 1, limit).astype(int))
+
+
+def whole_recordings(examples: Examples, limit: int) -> Examples:
+    """At most `limit` rows: whole recordings of people spread evenly over all, of two at least.
+
+    Everybody's first recording comes before anybody's second. Where not even two people's fit, it
+    is rows spread evenly over the first recordings of two.
+    """
+    if limit >= len(examples):
+        return examples
+    of_person: dict[str, dict[str, list[int]]] = {}
+    for row in range(len(examples)):
+        recordings = of_person.setdefault(examples.person_of(row), {})
+        recordings.setdefault(examples.recording_of(row), []).append(row)
+    everybodys = [list(recordings.values()) for recordings in of_person.values()]
+    kept: list[list[int]] = []
+    left, number = limit, 0
+    while nth := [recordings[number] for recordings in everybodys if len(recordings) > number]:
+        chosen = _as_many_as_fit(nth, left)
+        kept += chosen
+        left -= sum(map(len, chosen))
+        number += 1
+        if len(chosen) < len(nth):
+            break
+    if len(kept) < min(2, len(everybodys)):
+        share = max(1, limit // min(2, len(everybodys)))
+        firsts = [recordings[0] for recordings in (everybodys[0], everybodys[-1])]
+        kept = [[rows[i] for i in _evenly(len(rows), share)] for rows in firsts[-limit:]]
+    return View(examples, sorted({row for rows in kept for row in rows}))
+
+
+def _as_many_as_fit(recordings: Sequence[list[int]], limit: int) -> list[list[int]]:
+    """The most recordings, spread evenly, that have no more than `limit` rows together."""
+    rows = np.array([len(recording) for recording in recordings])
+    for count in range(min(len(rows), limit), 0, -1):
+        chosen = _evenly(len(rows), count)
+        if rows[chosen].sum() <= limit:
+            return [recordings[i] for i in chosen]
+    return []
+
+
+def _evenly(there: int, count: int) -> np.ndarray:
+    """At most `count` of so many places, spread evenly."""
+    return np.linspace(0, there - 1, min(there, count)).round().astype(int)
 
 
 def with_people(examples: Examples, names: Iterable[str]) -> View:

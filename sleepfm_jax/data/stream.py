@@ -14,7 +14,7 @@ import grain
 import numpy as np
 
 from sleepfm_jax import config as configuration
-from sleepfm_jax.data.examples import Batch, Examples, spread
+from sleepfm_jax.data.examples import Batch, Examples
 from sleepfm_jax.errors import DatasetError
 
 THREADS = configuration.KEYS["data"]["num_threads"].default
@@ -67,17 +67,10 @@ def one_pass(
     *,
     batch_size: int,
     rows: np.ndarray | None = None,
-    limit: int | None = None,
     num_threads: int = THREADS,
     prefetch: int = THREADS,
 ) -> Iterator[Batch]:
-    """One pass in order, the last batch filled up with masked rows (index -1).
-
-    Args:
-      limit: only this many, spread evenly over all.
-    """
-    if limit is not None:
-        examples = spread(examples, limit)
+    """One pass in order, the last batch filled up with masked rows (index -1)."""
     mine = np.arange(batch_size) if rows is None else np.asarray(rows)
 
     def load(number: int) -> Batch:

@@ -11,6 +11,10 @@ Scored = tuple[dict[str, np.ndarray], dict[str, tuple[np.ndarray, np.ndarray]]]
 """Of one batch: predictions, name → [B, …] of all real rows of all processes, their `index` among
 them; and the objective's metrics, name → (sum, count)."""
 
+WHOSE = ("person", "recording")
+"""Predictions that are not the objective's: str [B], the person's pseudonym, and what tells the
+recording from all others."""
+
 Predict = Callable[[Mapping[str, np.ndarray]], Scored]
 
 
@@ -18,7 +22,10 @@ class Evaluator(Protocol):
     """One row of `config.evaluators`.
 
     Attributes:
-      wants: names of the predictions that it reads; what nobody wants is not computed.
+      wants: names of the predictions that it reads; what nobody wants is not computed. Those of
+        `WHOSE` are the loop's own: whose row it is.
+      whole_recordings: may be left out, which is False: `examples` of the row are spread evenly
+        over the split. True: they are whole recordings of people spread evenly.
     """
 
     wants: tuple[str, ...]
@@ -27,12 +34,29 @@ class Evaluator(Protocol):
         self, predict: Predict, batches: Iterable[Mapping[str, np.ndarray]]
     ) -> Iterator[tuple[str, Any]]:
         """One pass over a split → (name, value) pairs. Numbers are logged; a dictionary is a result
-        of its own, whose numbers are logged as name_key."""
+        of its own; see `flat` for what of it is logged."""
 
 
 def due(row: Mapping[str, Any], step: int, last: bool) -> bool:
     """Is a row of `config.evaluators` to be run at this step? `every` 0: after the last step."""
     return last if row["every"] == 0 else last or step % row["every"] == 0
+
+
+def flat(prefix: str, figures: Mapping[str, Any]) -> dict[str, Any]:
+    """What is logged: {"train/loss": …}; the numbers of a dictionary, and of dictionaries in it,
+    as "validation/retrieval_within_person_top1". What is deeper is for results.json alone."""
+    found = {}
+
+    def add(name: str, value: Any, depth: int) -> None:
+        if isinstance(value, int | float | np.number):
+            found[f"{prefix}/{name}"] = value
+        elif isinstance(value, Mapping) and depth < 2:
+            for key, inner in value.items():
+                add(f"{name}_{key}", inner, depth + 1)
+
+    for name, value in figures.items():
+        add(name, value, 0)
+    return found
 
 
 class Means:

@@ -4,7 +4,8 @@
 figures and needs nothing else, and the same figures as PNG files beside it. It reads
 
 * `metrics.jsonl`: one JSON object a line, `step` and any of `train/loss`, `train/top1`,
-  `train/grad_norm`, `train/clips_per_second`, `validation/loss`, `validation/retrieval_top1`;
+  `train/grad_norm`, `train/clips_per_second`, `validation/loss`,
+  `validation/retrieval_within_person_top1`;
 * `results.json`: `retrieval`, `probes` {task: {row: figures}}, `seconds` {step: s}, `versions`;
 * `config.json`; `example_clip.npz` (signals [C, T] with NaN where invalid, names, modalities,
   sfreq, stages, subject); `build_reports/*.json`.
@@ -25,7 +26,7 @@ import jinja2
 import markupsafe
 import numpy as np
 
-from sleepfm_jax.report import sections
+from sleepfm_jax.report import retrieval_section, sections
 from sleepfm_jax.report.results import (
     RESULTS,
     merge_results,
@@ -74,7 +75,7 @@ def write_report(workdir: str | os.PathLike[str]) -> Path:
             sections.training, metrics_problem, series, unreadable, results, folder
         ),
         "evaluations": section(sections.evaluations, results_problem, results),
-        "retrieval": section(sections.retrieval, results_problem, results),
+        "retrieval": section(retrieval_section.retrieval, results_problem, results),
         "clip": section(sections.clip, None, workdir / "example_clip.npz", folder),
         "probes": section(sections.probes, results_problem, results, folder),
         "builds": [section(sections.build, None, *build) for build in builds],

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from sleepfm_jax.data.provenance import expand
-from sleepfm_jax.report import figures
+from sleepfm_jax.report import figures, retrieval_section
 from sleepfm_jax.report.results import (
     METRICS,
     ROW_NAMES,
@@ -44,11 +44,8 @@ def _figure(folder: Path, name: str, alt: str, draw, *arguments) -> dict[str, st
 def headline(results: dict, series: dict, builds: list) -> dict:
     """The few figures a reader looks for first: {"tiles": [{"label", "value", "detail"}]}."""
     tiles = []
-    retrieval = results.get("retrieval") or {}
-    if is_finite(retrieval.get("top1")):
-        among = f"among {retrieval['candidates']} clips" if "candidates" in retrieval else ""
-        chance = f"chance {number(retrieval.get('chance'))}"
-        tiles.append(_tile("Retrieval top-1", number(retrieval["top1"]), among, chance))
+    if found := retrieval_section.tile(results):
+        tiles.append(_tile(*found))
     for task, rows in probes_of(results).items():
         main = "pretrained" if "pretrained" in rows else next(iter(rows))
         metric = next((m for m in METRICS if is_finite(rows[main].get(m))), None)
@@ -82,7 +79,8 @@ def _tile(label: str, value: str, *details: str) -> dict[str, Any]:
 
 
 def training(series: dict, unreadable: int, results: dict, folder: Path) -> dict:
-    chance = ((results or {}).get("retrieval") or {}).get("chance")
+    found = ((results or {}).get("retrieval") or {}).get("within_person") or {}
+    chance = found.get("chance")
     chance = chance if is_finite(chance) else None
     facts, drawn = [], []
     for key, (steps, values) in sorted(series.items()):
@@ -105,7 +103,7 @@ def training(series: dict, unreadable: int, results: dict, folder: Path) -> dict
         return {"problem": "metrics.jsonl holds no numbers yet."}
     for name, title, ending in (
         ("loss", "Loss", "/loss"),
-        ("retrieval", "Retrieval top-1", "top1"),
+        ("retrieval", "Retrieval top-1", ("within_person_top1", "train/top1")),
     ):
         chosen = {key: line for key, line in series.items() if key.endswith(ending)}
         chosen = {key: line for key, line in chosen.items() if np.isfinite(line[1]).any()}
@@ -140,30 +138,6 @@ def _said(key: str, line: tuple[np.ndarray, np.ndarray]) -> str:
         f"{key}: {number(values[first])} at step {int(steps[first])}, "
         f"{number(values[last])} at step {int(steps[last])}."
     )
-
-
-def retrieval(results: dict) -> dict:
-    retrieval = results.get("retrieval")
-    if not retrieval:
-        return {"problem": "results.json holds no retrieval figures."}
-    rows = [
-        {
-            "name": figures.MODALITY_NAMES.get(name, name),
-            **{key: number(row.get(key)) for key in ("top1", "top5", "chance")},
-            "median_rank": number(row.get("median_rank"), 1),
-            "candidates": row.get("candidates", ""),
-            "clips": row.get("clips", ""),
-        }
-        for name, row in (retrieval.get("per_modality") or {}).items()
-        if isinstance(row, dict)
-    ]
-    summary = {
-        "top1": number(retrieval.get("top1")),
-        "chance": number(retrieval.get("chance")),
-        "candidates": retrieval.get("candidates", "an unknown number of"),
-        "clips_left_out": retrieval.get("clips_left_out", 0),
-    }
-    return {"rows": rows, "excluded": retrieval.get("excluded") or {}, **summary}
 
 
 def clip(path: Path, folder: Path) -> dict:

@@ -101,6 +101,7 @@ def test_rows_are_the_records_that_index_says_and_a_filling_row_is_masked():
     np.testing.assert_array_equal(batch["index"], [4, -1, 2])
     np.testing.assert_array_equal(batch["signals"][[0, 2], 3, 0], [204, 202])
     assert not batch["mask"][1].any() and batch["mask"][[0, 2]][:, [0, 1, 3]].all()
+    assert examples.recording_of(4) == "night"
     assert examples.person_of(4) == "p2" and examples.people() == {"p0", "p1", "p2"}
 
 

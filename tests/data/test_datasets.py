@@ -201,3 +201,7 @@ def test_the_person_of_a_record(folder, labelled, tmp_path, reports):
     assert found == [people.subject_hash(c, s) for c, s in zip(cohorts, subjects)]
     assert len(set(found)) == 6, "three people, in two cohorts"
     assert set(found) == both.subjects()
+    # A recording is told from all others, those of the other dataset that are called alike too.
+    places = [both.recording_of(i) for i in range(len(both))]
+    stored = [(i >= 36, both[i].recording) for i in range(len(both))]
+    assert len(set(places)) == len(set(stored)) == len(set(zip(places, stored))) == 6

@@ -16,8 +16,9 @@ class Rows:
 
     name, metadata = "rows", {"sfreq": 128.0}
 
-    def __init__(self, people):
+    def __init__(self, people, recordings=None):
         self._people = list(people)
+        self._recordings = recordings or ["night"] * len(self._people)
 
     def __len__(self):
         return len(self._people)
@@ -30,6 +31,9 @@ class Rows:
 
     def person_of(self, index):
         return self._people[index]
+
+    def recording_of(self, index):
+        return self._recordings[index]
 
 
 @pytest.fixture
@@ -66,6 +70,52 @@ def test_spread(rows):
     assert examples.spread(rows, 4).indices.tolist() == [0, 3, 6, 9]
     assert examples.spread(rows, 1).indices.tolist() == [0]
     assert len(set(examples.spread(rows, 9).indices)) == 9, "no row twice"
+
+
+def sleepers(*recordings):
+    """Examples of (person, clips) recordings, one after the other."""
+    names = [f"night {i}" for i, (_, clips) in enumerate(recordings) for _ in range(clips)]
+    return Rows([person for person, clips in recordings for _ in range(clips)], names)
+
+
+def nights_of(view):
+    """{recording: rows} of a view."""
+    found = {}
+    for i in range(len(view)):
+        found[view.recording_of(i)] = found.get(view.recording_of(i), 0) + 1
+    return found
+
+
+def test_whole_recordings_of_people_spread_evenly():
+    cohort = sleepers(*[(f"p{i}", 10) for i in range(9)])
+    assert examples.whole_recordings(cohort, 90) is cohort
+    view = examples.whole_recordings(cohort, 35)
+    assert nights_of(view) == {"night 0": 10, "night 4": 10, "night 8": 10}
+    assert view.people() == {"p0", "p4", "p8"} and (np.diff(view.indices) > 0).all()
+    assert len(nights_of(examples.whole_recordings(cohort, 89))) == 8
+
+
+def test_everybodys_first_recording_comes_before_anybodys_second():
+    cohort = sleepers(("a", 3), ("a", 3), ("b", 4), ("b", 2), ("c", 3), ("c", 5))
+    view = examples.whole_recordings(cohort, 12)
+    assert nights_of(view) == {"night 0": 3, "night 2": 4, "night 4": 3}
+    view = examples.whole_recordings(cohort, 15)
+    assert nights_of(view) == {"night 0": 3, "night 1": 3, "night 2": 4, "night 4": 3}
+    one_each = sleepers(*[(f"p{i}", 1) for i in range(100)])
+    assert examples.whole_recordings(one_each, 4).indices.tolist() == [0, 33, 66, 99]
+
+
+def test_two_people_at_least_whatever_the_limit():
+    """Nights longer than the limit are thinned, evenly: all of the night is there."""
+    cohort = sleepers(("a", 100), ("b", 100), ("c", 100))
+    view = examples.whole_recordings(cohort, 8)
+    assert view.people() == {"a", "c"}
+    assert view.indices.tolist() == [0, 33, 66, 99, 200, 233, 266, 299]
+    uneven = sleepers(("a", 3), ("b", 100))
+    assert nights_of(examples.whole_recordings(uneven, 20)) == {"night 0": 3, "night 1": 10}
+    alone = sleepers(("a", 100))
+    assert nights_of(examples.whole_recordings(alone, 20)) == {"night 0": 20}
+    assert len(examples.whole_recordings(cohort, 1)) == 1
 
 
 def test_rows_of_some_people(rows):

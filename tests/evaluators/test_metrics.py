@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sleepfm_jax.evaluators import metrics
-from sleepfm_jax.evaluators.evaluator import Means, due
+from sleepfm_jax.evaluators.evaluator import Means, due, flat
 
 
 def test_means_weigh_by_what_counted():
@@ -50,6 +50,23 @@ def test_every_metric_of_the_objective_is_yielded_over_all_batches():
     assert evaluator.wants == (), "no prediction is computed for it"
     assert list(evaluator.run(predict, [3, 1])) == [("loss", 2.0), ("presence", 0.5)]
     assert seen == [3, 1]
+
+
+def test_what_is_logged_goes_two_levels_deep():
+    figures = {
+        "loss": 2.0,
+        "said": "a word",
+        "retrieval": {
+            "clips_left_out": 0,
+            "within_person": {"top1": np.float64(0.5), "per_modality": {"bas": {"top1": 1.0}}},
+            "modality_pairs": {"bas→ecg": {"within_person": {"top1": 1.0}}},
+        },
+    }
+    assert flat("validation", figures) == {
+        "validation/loss": 2.0,
+        "validation/retrieval_clips_left_out": 0,
+        "validation/retrieval_within_person_top1": 0.5,
+    }
 
 
 def test_when_a_row_is_due():

@@ -59,7 +59,9 @@ def predict(objective, arrays):
         predictions, metrics = jax.device_get(forward(batch))
         real = batch["index"] >= 0
         found = {name: value[real] for name, value in predictions.items()}
-        return found | {"index": batch["index"][real]}, metrics
+        index = batch["index"][real]
+        whose = {"person": index // 4, "recording": index // 4}  # nights of four clips
+        return found | whose | {"index": index}, metrics
 
     return run
 
@@ -79,20 +81,43 @@ def run(predict, count, batch_size, candidates=6):
 
 
 def test_a_row_of_the_configuration_becomes_the_evaluator(objective):
-    made = retrieval.make({"kind": "retrieval", "candidates": 7}, objective)
+    made = retrieval.make({"kind": "retrieval", "candidates": 7, "every": 50}, objective)
     assert made == retrieval.Retrieval(("bas", "ecg", "emg"), 7)
-    assert made.wants == ("clip", "presence")
+    assert made.wants == ("clip", "presence", "person", "recording")
+    assert made.whole_recordings
+    last = retrieval.make({"kind": "retrieval", "candidates": 7, "every": 0}, objective)
+    assert last.names_people and not made.names_people, "the probe of people costs seconds"
 
 
 def test_all_real_clips_are_ranked_whatever_the_batches(predict, arrays):
     table = np.asarray(arrays[0]["encoder"]["table"])[:11].swapaxes(0, 1)  # [M, N, D]
     presence = np.ones((3, 11), bool)
     presence[1, ::3] = False
-    wanted = measure(table, presence, candidates=6, names=LAYOUT.modalities)
-    assert set(wanted["per_modality"]) == {"bas", "ecg", "emg"}
-    assert wanted["per_modality"]["ecg"]["clips"] == 7
+    whose = np.arange(11) // 4
+    wanted = measure(table, presence, whose, whose, candidates=6, names=LAYOUT.modalities)
+    assert set(wanted["across_people"]["per_modality"]) == {"bas", "ecg", "emg"}
+    assert wanted["across_people"]["per_modality"]["ecg"]["clips"] == 7
+    assert wanted["within_person"]["nights"] == 3
     for batch_size in (4, 11, 16):  # the last batch is filled up by 1, 0 and 5 rows
         assert run(predict, 11, batch_size)["retrieval"] == wanted
+
+
+def test_people_are_probed_in_the_order_of_their_clips(predict):
+    """Whatever the order in which rows come."""
+    evaluator = retrieval.Retrieval(LAYOUT.modalities, 6, names_people=True)
+
+    def people_of_ten(batch):
+        predictions, metrics = predict(batch)
+        return predictions | {"person": predictions["index"] // 10}, metrics
+
+    batches = list(stream.one_pass(clips(40), batch_size=8))
+    found, turned = (
+        dict(evaluator.run(people_of_ten, order))["retrieval"] for order in (batches, batches[::-1])
+    )
+    assert found == turned
+    probe = found["person_probe"]
+    assert probe["per_modality"]["bas"]["people"] == 4
+    assert probe["per_modality"]["ecg"]["clips"] == 4 * 2
 
 
 def test_the_loss_is_weighted_by_what_counted(predict):

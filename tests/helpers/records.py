@@ -77,5 +77,8 @@ class NumberedRecords:
     def person_of(self, index):
         return f"p{index // 2}"
 
+    def recording_of(self, index):
+        return "night"
+
     def subjects(self):
         return {self.person_of(i) for i in range(len(self))}

@@ -100,7 +100,9 @@ def test_the_number_of_hosts_and_devices_changes_nothing(by_layout):
     assert_like(found, wanted)
     assert (workdirs[2, 4] / "report" / "index.html").is_file()
     retrieval = {
-        layout: json.loads((workdir / "results.json").read_text())["retrieval"]["top1"]
+        layout: json.loads((workdir / "results.json").read_text())["retrieval"]["within_person"][
+            "top1"
+        ]
         for layout, workdir in workdirs.items()
     }
     assert max(retrieval.values()) - min(retrieval.values()) < 0.1, retrieval

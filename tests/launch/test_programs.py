@@ -111,7 +111,9 @@ def test_mistakes_on_the_command_line_are_told_in_one_line(typed, tiny_data_dir,
     err = typed(
         module("pretrain", variant, f"--data_dir={tiny_data_dir}", f"--workdir={workdir}"), 2
     )
-    assert "unknown variant 'smoek': expected '' or 'smoke'" in one_line(err, "UsageError: ")
+    assert "unknown variant 'smoek': expected '', 'smoke' or 'mispaired'" in one_line(
+        err, "UsageError: "
+    )
     assert not workdir.exists()
 
 

@@ -24,11 +24,32 @@ def _row(value, **more):
 def _results():
     return {
         "retrieval": {
-            "top1": 0.41,
-            "chance": 1 / 128,
-            "candidates": 128,
-            "per_modality": {
-                "bas": {"top1": 0.5, "chance": 1 / 128, "candidates": 128, "clips": 9}
+            "within_person": {
+                "top1": 0.41,
+                "chance": 1 / 64,
+                "identity_alone": 1 / 64,
+                "candidates": 64,
+                "people": 20,
+                "nights_left_out": 3,
+                "per_modality": {"bas": {"top1": 0.5, "chance": 1 / 64, "clips": 9}},
+            },
+            "across_people": {
+                "top1": 0.21,
+                "chance": 1 / 128,
+                "identity_alone": 0.148,
+                "per_modality": {"bas": {"top1": 0.22, "identity_alone": 0.151}},
+                "excluded": {"resp": "one person"},
+            },
+            "other_people": {"top1": 0.25, "chance": None, "identity_alone": 1.0},
+            "modality_pairs": {
+                way: {"within_person": {"top1": top1}, "across_people": {"top1": 0.1}}
+                for way, top1 in (("bas→ecg", 0.311), ("ecg→bas", 0.312))
+            },
+            "person_probe": {
+                "balanced_accuracy": 0.377,
+                "chance": 0.05,
+                "protocol": "fitted on the first clips",
+                "per_modality": {"bas": {"accuracy": 0.378, "people": 20, "notes": [HOSTILE]}},
             },
             "excluded": {"emg": "1 clips have it together with another modality"},
         },
@@ -48,8 +69,8 @@ def _results():
 
 def _fill(workdir):
     rows = [{"step": s, "train/loss": 5 - s / 50, "train/clips_per_second": 90} for s in range(100)]
-    rows += [{"step": 50, "validation/loss": 4.2, "validation/retrieval_top1": 0.3}]
-    rows += [{"step": 99, "validation/loss": 3.2, "validation/retrieval_top1": 0.41}]
+    rows += [{"step": 50, "validation/loss": 4.2, "validation/retrieval_within_person_top1": 0.3}]
+    rows += [{"step": 99, "validation/loss": 3.2, "validation/retrieval_within_person_top1": 0.41}]
     lines = "\n".join(json.dumps(row) for row in rows)
     (workdir / "metrics.jsonl").write_text(lines + '\n{"step": 10')
     report.merge_results(workdir, _results())
@@ -123,8 +144,15 @@ def test_everything_is_on_the_page(filled):
     assert path == workdir / "report" / "index.html"
     text = " ".join(_Page(html).text.split())
     for expected in (
-        "0.410",  # retrieval
-        "0.008",  # chance
+        "0.410 chance 0.016 (26.2 × chance)",  # retrieval
+        "among all people 0.210, identity alone 0.148",
+        "rank first among the 64 clips of the same person's night in 0.410 of the cases",
+        "0.311",  # from modality to modality
+        "0.312",
+        "from a clip's vector in 0.377 of the cases; by chance, in 0.050",
+        "fitted on the first clips",
+        "3 nights are left out",
+        "one person",
         "0.702",
         "[0.662, 0.732]",
         "Random encoder",
@@ -138,11 +166,17 @@ def test_everything_is_on_the_page(filled):
         "10 min 12 s",
         "given splits",
         "1 of the lines of metrics.jsonl",
-        "emg is left out",
+        "is left out: 1 clips have it together",
         "Subject S1, 60 s at 64 Hz, 4 channels; 30 s are shown",
     ):
         assert expected in text, expected
     assert "is missing" not in text and "could not be shown" not in text
+    for row in (  # of tables
+        "Clips of all people 0.210 0.008 0.148",
+        "other people, and the own clip 0.250 n/a 1.000",
+        "0.500 0.016 n/a n/a 0.220 0.151 9",
+    ):
+        assert row.replace(" ", "") in text.replace(" ", ""), row
 
 
 def test_the_page_stands_alone_and_is_accessible(filled):
@@ -198,6 +232,8 @@ def test_a_figure_of_an_earlier_report_does_not_stay(tmp_path):
         ("results.json", '{"probes": {"staging": 3}}', "no probe results"),
         ("results.json", '{"probes": {"s": {"pretrained": {"f1": null}}}}', "n/a"),
         ("results.json", '{"retrieval": 3}', "could not be shown"),
+        ("results.json", '{"retrieval": {"top1": 0.4}}', "of an earlier version"),
+        ("results.json", '{"retrieval": {"within_person": {"top1": null}}}', "n/a"),
         ("metrics.jsonl", "nothing\n[1]\n", "no numbers yet"),
         ("metrics.jsonl", '{"step": 1, "train/loss": NaN}\n', "no numbers yet"),
         ("example_clip.npz", "PK broken", "could not be shown"),
