@@ -25,7 +25,7 @@ import jinja2
 import markupsafe
 import numpy as np
 
-from sleepfm_jax.report import sections
+from sleepfm_jax.report import sections, sections_data, sections_probes
 from sleepfm_jax.report.results import (
     RESULTS,
     merge_results,
@@ -75,10 +75,10 @@ def write_report(workdir: str | os.PathLike[str]) -> Path:
         ),
         "evaluations": section(sections.evaluations, results_problem, results),
         "retrieval": section(sections.retrieval, results_problem, results),
-        "clip": section(sections.clip, None, workdir / "example_clip.npz", folder),
-        "probes": section(sections.probes, results_problem, results, folder),
-        "builds": [section(sections.build, None, *build) for build in builds],
-        "config": section(sections.config, config_problem, config),
+        "clip": section(sections_data.clip, None, workdir / "example_clip.npz", folder),
+        "probes": section(sections_probes.probes, results_problem, results, folder),
+        "builds": [section(sections_data.build, None, *build) for build in builds],
+        "config": section(sections_data.config, config_problem, config),
         "versions": section(sections.pairs, results_problem, results, "versions"),
         "seconds": section(sections.seconds, results_problem, results),
     }
