@@ -98,9 +98,13 @@ def write_report(workdir: str | os.PathLike[str]) -> Path:
 
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=jinja2.FunctionLoader(_resource),
     )
-    return environment.from_string(_resource("report_template.html.j2"))
+    return environment.get_template("report_template.html.j2")
 
 
 def _resource(name: str) -> markupsafe.Markup:
