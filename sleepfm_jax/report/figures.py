@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +36,13 @@ class Theme:
     second: str
     modalities: Mapping[str, str]
     rows: Mapping[str, str]
+    stages: Mapping[str, str]  # darker as sleep is deeper, so that grey says it too
+    groups: Sequence[str]  # of classes and people where there are many; they repeat
+
+
+ROW_LINES = {"pretrained": "-", "features": (0, (5, 2)), "random": (0, (1.2, 1.4))}
+ROW_MARKERS = {"pretrained": "o", "features": "s", "random": "^", "tokens": "D", "mispaired": "X"}
+GROUP_MARKERS = "os^DvP*X<>"  # with `Theme.groups`: what hue cannot say, the shape does
 
 
 LIGHT = Theme(
@@ -53,7 +60,15 @@ LIGHT = Theme(
         "emg": "#8a6a1f",
         OTHER: "#6b7683",
     },
-    rows={"pretrained": "#2b5f9e", "random": "#8d98a5", "features": "#b4652a"},
+    rows={
+        "pretrained": "#1b4f8f",
+        "random": "#8d98a5",
+        "features": "#c4661f",
+        "tokens": "#4d9bd0",
+        "mispaired": "#8b3f78",
+    },
+    stages={"W": "#f4dd84", "REM": "#e08f3c", "N1": "#a9d3ee", "N2": "#4a8fc7", "N3": "#163f74"},
+    groups=("#0b5c96", "#e0901a", "#0f8a68", "#c05a94", "#52abe0", "#b84a06", "#33302b", "#b3a600"),
 )
 DARK = Theme(
     name="dark",
@@ -70,7 +85,15 @@ DARK = Theme(
         "emg": "#d6b562",
         OTHER: "#9eabb9",
     },
-    rows={"pretrained": "#7fb2ee", "random": "#8794a2", "features": "#e2a26d"},
+    rows={
+        "pretrained": "#8fc0f7",
+        "random": "#7b8896",
+        "features": "#e8a56c",
+        "tokens": "#4f86b8",
+        "mispaired": "#d79cc6",
+    },
+    stages={"W": "#f6e6a4", "REM": "#e39a4e", "N1": "#a9d3ee", "N2": "#4f92c9", "N3": "#2a5791"},
+    groups=("#6fb4ea", "#f0b050", "#48c7a0", "#e493bf", "#a9daf6", "#e07a3c", "#e4e9ef", "#dcd25a"),
 )
 
 

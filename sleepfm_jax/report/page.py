@@ -5,7 +5,9 @@ figures and needs nothing else, and the same figures as PNG files beside it. It 
 
 * `metrics.jsonl`: one JSON object a line, `step` and any of `train/loss`, `train/top1`,
   `train/grad_norm`, `train/clips_per_second`, `validation/loss`, `validation/retrieval_top1`;
-* `results.json`: `retrieval`, `probes` {task: {row: figures}}, `seconds` {step: s}, `versions`;
+* `results.json`: `retrieval`, `probes` {dataset: {row: figures}}, `differences` {dataset: {"a-b":
+  one}}, `seconds` {step: s}, `versions`;
+* `predictions/<dataset>/<row>.npz`: what pictures of people, classes, curves and nights are of;
 * `config.json`; `example_clip.npz` (signals [C, T] with NaN where invalid, names, modalities,
   sfreq, stages, subject); `build_reports/*.json`.
 
@@ -37,7 +39,7 @@ from sleepfm_jax.report.results import (
 
 __all__ = ["merge_results", "text_table", "versions", "write_report"]
 
-_FIGURES = ("loss", "retrieval", "example_clip", "balanced_accuracy", "auroc")
+_FIGURES = ("loss*", "retrieval*", "example_clip*", "probes-*")  # files of ours, without ending
 
 
 def write_report(workdir: str | os.PathLike[str]) -> Path:
@@ -53,8 +55,8 @@ def write_report(workdir: str | os.PathLike[str]) -> Path:
     folder = workdir / "report"
     folder.mkdir(exist_ok=True)
     for name in _FIGURES:  # of an earlier report: a figure without its data would be a lie
-        for path in (folder / f"{name}.png", folder / f"{name}-dark.png"):
-            path.unlink(missing_ok=True)
+        for path in folder.glob(f"{name}.png"):
+            path.unlink()
 
     results, results_problem = read_json(workdir / RESULTS)
     config, config_problem = read_json(workdir / "config.json")
@@ -76,7 +78,7 @@ def write_report(workdir: str | os.PathLike[str]) -> Path:
         "evaluations": section(sections.evaluations, results_problem, results),
         "retrieval": section(sections.retrieval, results_problem, results),
         "clip": section(sections_data.clip, None, workdir / "example_clip.npz", folder),
-        "probes": section(sections_probes.probes, results_problem, results, folder),
+        "probes": section(sections_probes.probes, None, results, results_problem, workdir, folder),
         "builds": [section(sections_data.build, None, *build) for build in builds],
         "config": section(sections_data.config, config_problem, config),
         "versions": section(sections.pairs, results_problem, results, "versions"),

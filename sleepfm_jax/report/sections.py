@@ -20,7 +20,6 @@ from sleepfm_jax.report.results import (
     is_finite,
     number,
     probes_of,
-    task_name,
 )
 
 
@@ -42,7 +41,7 @@ def headline(results: dict, series: dict, builds: list) -> dict:
             for name, row in rows.items()
             if name != main and not is_difference(name) and is_finite(row.get(metric))
         ]
-        label = f"{task_name(task)}, {METRICS[metric]}"
+        label = f"{task}, {METRICS[metric]}"
         value = number(rows[main][metric])
         tiles.append(_tile(label, value, interval(rows[main], metric), *others))
     if series:
