@@ -42,7 +42,8 @@ class Theme:
 
 ROW_LINES = {"pretrained": "-", "features": (0, (5, 2)), "random": (0, (1.2, 1.4))}
 ROW_MARKERS = {"pretrained": "o", "features": "s", "random": "^", "tokens": "D", "mispaired": "X"}
-GROUP_MARKERS = "os^DvP*X<>"  # with `Theme.groups`: what hue cannot say, the shape does
+GROUP_MARKERS = "os^DvP*X<"  # with `Theme.groups`: what hue cannot say, the shape does
+DISTINCT_MARKS = 72  # of 9 shapes and 8 colours, which go round together
 
 
 LIGHT = Theme(

@@ -112,5 +112,11 @@ def embedding_map(
     axis.set_xlabel("first principal axis")
     axis.set_ylabel("second principal axis")
     if len(names) <= _MOST_NAMED:
-        figure.legend(loc="outside lower left", ncols=5, fontsize=8.5, handletextpad=0.2)
+        figure.legend(
+            loc="outside lower left",
+            ncols=5,
+            fontsize=8.5,
+            handletextpad=0.2,
+            markerscale=min(3.0, 6.5 / size**0.5),
+        )
     return figure

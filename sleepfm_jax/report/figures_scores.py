@@ -110,7 +110,9 @@ def people(theme: Theme, rows: Mapping[str, Sequence[float]], label: str) -> Fig
             alpha=0.85,
             marker=ROW_MARKERS.get(name, "o"),
         )
-        (middle,) = axis.plot([np.median(values)] * 2, [y - 0.4, y + 0.4], color=theme.ink, lw=1.6)
+        (middle,) = axis.plot(
+            [np.median(values)] * 2, [y - 0.42, y + 0.42], color=theme.ink, lw=1.6, zorder=1
+        )
     middle.set_label("median person")
     low = min(min(values) for values in rows.values())
     axis.set_xlim(min(low, 1.0) - 0.02, 1.02)

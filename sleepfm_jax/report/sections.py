@@ -16,11 +16,12 @@ from sleepfm_jax.report.results import (
     METRICS,
     ROW_NAMES,
     interval,
-    is_difference,
     is_finite,
     number,
     probes_of,
 )
+
+_COMPARED = ("features", "random")  # rows beside the first in a headline; the table has all
 
 
 def headline(results: dict, series: dict, builds: list) -> dict:
@@ -39,7 +40,7 @@ def headline(results: dict, series: dict, builds: list) -> dict:
         others = [
             f"{ROW_NAMES.get(name, name).lower()} {number(row[metric])}"
             for name, row in rows.items()
-            if name != main and not is_difference(name) and is_finite(row.get(metric))
+            if name in _COMPARED and name != main and is_finite(row.get(metric))
         ]
         label = f"{task}, {METRICS[metric]}"
         value = number(rows[main][metric])

@@ -12,6 +12,7 @@ import numpy as np
 from sleepfm_jax.data.provenance import expand
 from sleepfm_jax.report import figures, figures_run
 
+_FEW = 5  # people, below which age and sex of a split are not shown
 _MOST_RECORDINGS = 100  # whose channels are listed; a page of thousands helps nobody
 
 
@@ -57,10 +58,15 @@ def build(name: str, report: Any) -> dict:
     listed = [r for r in recordings if r.get("channels")]
     plain = {k: v for k, v in totals.items() if not isinstance(v, (dict, list))}
     modalities = totals.get("channels_by_modality") or {}
+    splits = totals.get("splits") or {}
     return {
         "name": name,
         "totals": {k.replace("_", " "): f"{v:,}" for k, v in plain.items()},
-        "splits": totals.get("splits") or {},
+        "cohort": _cohort(splits) if splits else {},
+        "together": [
+            ([figures.MODALITY_NAMES.get(m, m) for m in key.split("+")], f"{n:,}")
+            for key, n in (totals.get("modalities_together") or {}).items()
+        ],
         "labels": totals.get("labels") or {},
         "modalities": {figures.MODALITY_NAMES.get(m, m): n for m, n in modalities.items()},
         "spec": _flat(report.get("spec") or {}),
@@ -85,6 +91,58 @@ def build(name: str, report: Any) -> dict:
         ],
         "unlisted": max(0, len(listed) - _MOST_RECORDINGS),
     }
+
+
+def _cohort(splits: Mapping[str, Mapping]) -> dict:
+    """Who was recorded, split by split: {"columns": names, "labels": names, "rows": [...]}.
+
+    Reports of older builds have fewer columns; a column that no split has is not shown.
+    """
+    every = list(splits.values())
+    forms = {
+        "subjects": lambda row: _count(row.get("subjects")),
+        "hours": lambda row: f"{row['hours']:,.1f}" if "hours" in row else "",
+        "clips": lambda row: _count(row.get("clips")),
+        "age": _age,
+        "sex": _sex,
+    }
+    columns = [name for name in forms if any(name in row for row in every)]
+    labels = list(dict.fromkeys(name for row in every for name in row.get("labels") or {}))
+    rows = [
+        (
+            split,
+            [(name, forms[name](row)) for name in columns],
+            [_count((row.get("labels") or {}).get(name, 0)) for name in labels],
+        )
+        for split, row in splits.items()
+    ]
+    return {"columns": columns, "labels": labels, "rows": rows}
+
+
+def _count(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else ""
+
+
+def _age(row: Mapping[str, Any]) -> str:
+    """Mean and deviation in years; nothing of so few people that it would be about a person."""
+    age = row.get("age") or {}
+    known = age.get("known") or 0
+    if not known:
+        return "unknown"
+    if known < _FEW or age.get("mean") is None or age.get("sd") is None:
+        return f"known of fewer than {_FEW}"
+    text = f"{age['mean']:.1f} \N{PLUS-MINUS SIGN} {age['sd']:.1f}"
+    return text if known == row.get("subjects") else f"{text} (of {known:,})"
+
+
+def _sex(row: Mapping[str, Any]) -> str:
+    sex = {name: n for name, n in (row.get("sex") or {}).items() if n}
+    told = sum(n for name, n in sex.items() if name != "unknown")
+    if not told:
+        return "unknown"
+    if told < _FEW:
+        return f"known of fewer than {_FEW}"
+    return ", ".join(f"{n:,} {name}" for name, n in sex.items())
 
 
 def config(config: dict) -> dict:

@@ -111,9 +111,9 @@ def curves(shown: dict[str, Predictions], slug: str, folder: Path) -> dict:
         said.append(f"{name}: {', '.join(each)}")
     alt = f"ROC, precision-recall and reliability curves. Area under the ROC: {'; '.join(said)}."
     lead = (
-        "Each class or label against the rest, seed-averaged. Dotted: chance (in the middle: how "
-        "often it is so), on the right perfect calibration; bins of equally many examples. The fit "
-        "weighs classes alike, so a rare class is said more often than it is so."
+        "Each class or label against the rest, seed-averaged. Thin dots: chance; on the right, "
+        "probabilities that are as often so as they say, in bins of equally many examples. The fit "
+        "weighs classes alike, so the probability of a rare class is above its share."
     )
     if left_out > 0:
         lead += f" The first {_MOST_QUESTIONS}; {left_out} more are in the predictions."
@@ -182,8 +182,8 @@ def maps(shown: dict[str, Predictions], slug: str, folder: Path) -> dict:
         f"{row_name(row)}: the features of {len(kept):,} of {len(found.map):,} examples on their "
     )
     lead += "two principal axes."
-    if count > len(figures.LIGHT.groups):
-        lead += f" With {count} people, colours and markers repeat."
+    if count > figures.DISTINCT_MARKS:
+        lead += f" Of {count} people, every {figures.DISTINCT_MARKS}th has the same mark."
     return {"title": "Map of the embeddings", "lead": lead, "figures": drawn, "layout": "two"}
 
 

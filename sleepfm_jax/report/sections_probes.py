@@ -156,11 +156,11 @@ def _table(rows: dict[str, dict]) -> dict:
     main = next(iter(rows.values()))
     chance = main.get("chance") or {}
     if any(is_finite(chance.get(m)) for m in shown):
-        levels.append(("Chance", [(number(chance.get(m)), "") for m in shown]))
+        levels.append(("Chance", [(_level(chance.get(m)), "") for m in shown]))
     control = main.get("permuted") or {}
     if any(m in control for m in shown):
         cells = [control.get(m) or {} for m in shown]
-        cells = [(number(c.get("mean")), bracket(c.get("band"))) for c in cells]
+        cells = [(_level(c.get("mean")), bracket(c.get("band"))) for c in cells]
         levels.append(("Labels permuted over people", cells))
     return {
         "metrics": [METRICS[m] for m in shown],
@@ -170,6 +170,11 @@ def _table(rows: dict[str, dict]) -> dict:
         "remarks": remarks,
         "more": _more(rows),
     }
+
+
+def _level(value: Any) -> str:
+    """Blank where a metric has no such level: that is not a figure that is missing."""
+    return number(value) if is_finite(value) else ""
 
 
 def _more(rows: dict[str, dict]) -> dict:
@@ -257,7 +262,7 @@ def _differences(found: dict[str, dict], slug: str, folder: Path) -> dict:
         said = [f"{line['name']} {line['value']} {line['interval']}" for line in lines]
         alt = f"Paired differences with 95 % intervals over people. {', '.join(said)}."
         metric = lines[0]["metric"] if len({line["metric"] for line in lines}) == 1 else "metric"
-        label = f"difference in {metric}, 95 % interval over people"
+        label = f"difference in {metric}"
         name = f"probes-{slug}-differences"
         picture = figures.save(folder, name, alt, figures_scores.differences, drawn, label)
     return {"rows": lines, "figure": picture}
