@@ -1,4 +1,6 @@
-"""The figures of the report: each a function from numbers to a matplotlib figure.
+"""What the figures of the report share: their colours, and how one becomes a file.
+
+A figure is a function from numbers to a matplotlib figure, in the modules beside this one.
 
 Every figure is drawn twice, for light and dark pages, from the same two palettes as the page's
 style sheet. Figures are made without pyplot: nothing is global, nothing needs a display.
@@ -6,21 +8,18 @@ style sheet. Figures are made without pyplot: nothing is global, nothing needs a
 
 from __future__ import annotations
 
+import base64
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-import numpy as np
 from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from sleepfm_jax.report.results import ROW_NAMES
-from sleepfm_jax.signals import MODALITIES, OTHER, SLEEP_EPOCH_SECONDS, STAGES
+from sleepfm_jax.signals import OTHER
 
 _DPI = 160
-_EXCERPT_SECONDS = SLEEP_EPOCH_SECONDS
 MODALITY_NAMES = {"bas": "EEG and EOG", "resp": "respiration", "ecg": "ECG", "emg": "EMG"}
 
 
@@ -37,6 +36,14 @@ class Theme:
     second: str
     modalities: Mapping[str, str]
     rows: Mapping[str, str]
+    stages: Mapping[str, str]  # darker as sleep is deeper, so that grey says it too
+    groups: Sequence[str]  # of classes and people where there are many; they repeat
+
+
+ROW_LINES = {"pretrained": "-", "features": (0, (5, 2)), "random": (0, (1.2, 1.4))}
+ROW_MARKERS = {"pretrained": "o", "features": "s", "random": "^", "tokens": "D", "mispaired": "X"}
+GROUP_MARKERS = "os^DvP*X<"  # with `Theme.groups`: what hue cannot say, the shape does
+DISTINCT_MARKS = 72  # of 9 shapes and 8 colours, which go round together
 
 
 LIGHT = Theme(
@@ -54,7 +61,15 @@ LIGHT = Theme(
         "emg": "#8a6a1f",
         OTHER: "#6b7683",
     },
-    rows={"pretrained": "#2b5f9e", "random": "#8d98a5", "features": "#b4652a"},
+    rows={
+        "pretrained": "#1b4f8f",
+        "random": "#8d98a5",
+        "features": "#c4661f",
+        "tokens": "#4d9bd0",
+        "mispaired": "#8b3f78",
+    },
+    stages={"W": "#f4dd84", "REM": "#e08f3c", "N1": "#a9d3ee", "N2": "#4a8fc7", "N3": "#163f74"},
+    groups=("#0b5c96", "#e0901a", "#0f8a68", "#c05a94", "#52abe0", "#b84a06", "#33302b", "#b3a600"),
 )
 DARK = Theme(
     name="dark",
@@ -71,7 +86,15 @@ DARK = Theme(
         "emg": "#d6b562",
         OTHER: "#9eabb9",
     },
-    rows={"pretrained": "#7fb2ee", "random": "#8794a2", "features": "#e2a26d"},
+    rows={
+        "pretrained": "#8fc0f7",
+        "random": "#7b8896",
+        "features": "#e8a56c",
+        "tokens": "#4f86b8",
+        "mispaired": "#d79cc6",
+    },
+    stages={"W": "#f6e6a4", "REM": "#e39a4e", "N1": "#a9d3ee", "N2": "#4f92c9", "N3": "#2a5791"},
+    groups=("#6fb4ea", "#f0b050", "#48c7a0", "#e493bf", "#a9daf6", "#e07a3c", "#e4e9ef", "#dcd25a"),
 )
 
 
@@ -109,226 +132,11 @@ def png(draw, theme: Theme, *arguments) -> bytes:
     return out.getvalue()
 
 
-# --------------------------------------------------------------------------- curves
-
-
-def curves(theme: Theme, series: Mapping[str, tuple], title: str, chance: float | None) -> Figure:
-    """Curves of training and validation against the step, with the level of chance.
-
-    Args:
-      series: {key: (steps [N], values [N])} with the keys of `metrics.jsonl`.
-      chance: drawn as a dashed line, and the axis then begins at 0; None where there is none.
-    """
-    figure = Figure(figsize=(4.6, 3.1), layout="constrained")
-    axis = figure.subplots()
-    ends = []
-    for key, (steps, values) in series.items():
-        validation = key.startswith("validation")
-        colour = theme.second if validation else theme.accent
-        if not validation and len(values) > 60:
-            axis.plot(steps, values, color=colour, alpha=0.25, linewidth=0.8)
-            values = _running_mean(values, max(3, len(values) // 40))
-        marker = "o" if validation and len(values) <= 40 else None
-        axis.plot(steps, values, color=colour, linewidth=1.8, marker=marker, markersize=3.5)
-        last = np.flatnonzero(np.isfinite(values))[-1]
-        ends.append((values[last], "validation" if validation else "train", colour))
-    axis.set_title(title)
-    axis.set_xlabel("step")
-    axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    if chance is not None:
-        axis.set_ylim(bottom=0)
-        axis.axhline(chance, color=theme.soft, linewidth=1.2, linestyle=(0, (4, 3)))
-        ends.append((chance, f"chance\n{chance:.3f}", theme.soft))
-    _label_ends(axis, ends)
-    return figure
-
-
-def _label_ends(axis, ends: list) -> None:
-    """Names written at the right end of the lines, pushed apart where they would meet."""
-    low, high = axis.get_ylim()
-    axis.set_ylim(low, high)
-    gap = 0.08 * (high - low)
-    placed = None
-    for value, name, colour in sorted(ends, key=lambda end: end[0]):
-        y = value if placed is None else max(value, placed + gap)
-        placed = y
-        axis.annotate(
-            name,
-            (1.01, (y - low) / (high - low)),
-            xycoords="axes fraction",
-            color=colour,
-            fontsize=8.5,
-            va="center",
-        )
-
-
-def _running_mean(values: np.ndarray, width: int) -> np.ndarray:
-    kernel = np.ones(width)
-    known = np.isfinite(values)
-    total = np.convolve(np.where(known, values, 0.0), kernel, mode="same")
-    count = np.convolve(known, kernel, mode="same")
-    return np.divide(total, count, out=np.full(len(values), np.nan), where=count > 0)
-
-
-# --------------------------------------------------------------------------- an example clip
-
-
-@dataclass(frozen=True)
-class Clip:
-    """One clip to look at: signals [C, T] in any unit, NaN where invalid."""
-
-    signals: np.ndarray
-    names: Sequence[str]
-    modalities: Sequence[str]
-    sfreq: float
-    stages: np.ndarray  # int [E], -1 unscored; may be empty
-    subject: str
-
-    def excerpt(self) -> tuple[float, float]:
-        """Seconds (start, stop) of the 30 s shown: the middle sleep_epoch of the clip."""
-        total = self.signals.shape[1] / self.sfreq
-        if total <= _EXCERPT_SECONDS:
-            return 0.0, total
-        start = _EXCERPT_SECONDS * int((total / 2) // _EXCERPT_SECONDS)
-        start = min(start, total - _EXCERPT_SECONDS)
-        return start, start + _EXCERPT_SECONDS
-
-    def order(self) -> list[int]:
-        """Channels, modality by modality, those of other modalities last."""
-        rank = {m: i for i, m in enumerate(MODALITIES)}
-        return sorted(range(len(self.names)), key=lambda c: rank.get(self.modalities[c], len(rank)))
-
-
-def example_clip(theme: Theme, clip: Clip) -> Figure:
-    """Thirty seconds of stacked traces, coloured by modality, under the clip's hypnogram."""
-    order = clip.order()
-    start, stop = clip.excerpt()
-    staged = bool(np.any(np.asarray(clip.stages) >= 0))
-    heights = ([1.2] if staged else []) + [max(2.0, 0.36 * len(order))]
-    figure = Figure(figsize=(8.4, sum(heights) + 0.9), layout="constrained")
-    axes = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
-    if staged:
-        _hypnogram(axes[0], theme, clip, start, stop)
-    axis = axes[-1]
-    first, last = round(start * clip.sfreq), round(stop * clip.sfreq)
-    t = start + np.arange(last - first) / clip.sfreq
-    y, ticks, previous, top_of = 0.0, [], None, {}
-    for c in order:
-        modality = clip.modalities[c]
-        if previous is not None and modality != previous:
-            y -= 0.6  # a breath between modalities
-        trace = np.asarray(clip.signals[c, first:last], np.float64)
-        colour = theme.modalities.get(modality, theme.modalities[OTHER])
-        axis.plot(t, y + _scaled(trace), color=colour, linewidth=0.7)
-        top_of.setdefault(modality, y)
-        ticks.append((y, clip.names[c], colour))
-        previous = modality
-        y -= 1.0
-    axis.set_yticks([tick[0] for tick in ticks], [tick[1] for tick in ticks], fontsize=8.5)
-    for label, (_, _, colour) in zip(axis.get_yticklabels(), ticks, strict=True):
-        label.set_color(colour)
-    axis.tick_params(axis="y", length=0)
-    axis.grid(False)
-    axis.grid(True, axis="x", color=theme.line)
-    for side in ("left", "bottom"):
-        axis.spines[side].set_visible(False)
-    axis.set_xlim(start, stop)
-    axis.set_ylim(y + 0.2, 0.9)
-    axis.set_xlabel("seconds from the start of the clip")
-    for modality, top in top_of.items():
-        axis.annotate(
-            MODALITY_NAMES.get(modality, modality),
-            (1.008, top),
-            xycoords=("axes fraction", "data"),
-            color=theme.modalities.get(modality, theme.modalities[OTHER]),
-            fontsize=8.5,
-            fontweight="bold",
-            va="center",
-        )
-    return figure
-
-
-def _scaled(trace: np.ndarray) -> np.ndarray:
-    """The trace around 0, its central 98 % one row high; a rare peak may reach the next row."""
-    finite = trace[np.isfinite(trace)]
-    if not finite.size:
-        return trace
-    low, middle, high = np.percentile(finite, [1, 50, 99])
-    span = high - low
-    if span <= 0:
-        span = float(np.ptp(finite)) or 1.0
-    return np.clip(0.8 * (trace - middle) / span, -0.95, 0.95)
-
-
-def _hypnogram(axis, theme: Theme, clip: Clip, start: float, stop: float) -> None:
-    """Stages of the clip as a step line, W on top, the excerpt shaded."""
-    rows = ["W", "REM", "N1", "N2", "N3"]
-    level = np.array([len(rows) - 1 - rows.index(stage) for stage in STAGES], float)
-    stages = np.asarray(clip.stages, int)
-    known = (stages >= 0) & (stages < len(STAGES))
-    values = np.where(known, level[np.where(known, stages, 0)], np.nan)
-    edges = SLEEP_EPOCH_SECONDS * np.arange(len(stages) + 1)
-    axis.axvspan(start, stop, color=theme.accent, alpha=0.15, linewidth=0)
-    axis.stairs(values, edges, baseline=None, color=theme.ink, linewidth=1.6)
-    axis.set_yticks(range(len(rows)), rows[::-1], fontsize=7.5)
-    axis.set_ylim(-0.5, len(rows) - 0.5)
-    axis.set_xlim(0, max(edges[-1], clip.signals.shape[1] / clip.sfreq))
-    axis.set_title(f"Sleep stages of the clip; below, {start:.0f} to {stop:.0f} s")
-    axis.spines["left"].set_visible(False)
-    axis.tick_params(axis="both", length=0, labelsize=7.5)
-
-
-# --------------------------------------------------------------------------- probes
-
-
-def intervals(theme: Theme, probes: Mapping[str, Mapping], metric: str, label: str) -> Figure:
-    """A dot and its 95 % interval a row, task by task.
-
-    Args:
-      probes: {task title: {row: figures}} with `metric` and `ci95` among the figures.
-      label: of the axis.
-    """
-    lines = []  # (y, row, figures), y downwards
-    y, titles = 0.0, []
-    for title, rows in probes.items():
-        titles.append((y, title))
-        y += 0.85
-        for name, figures in rows.items():
-            lines.append((y, name, figures))
-            y += 0.8
-        y += 0.45
-    figure = Figure(figsize=(4.8, 0.3 * y + 0.75), layout="constrained")
-    axis = figure.subplots()
-    for at, title in titles:
-        axis.annotate(
-            title, (0.0, at), xycoords=("axes fraction", "data"), va="center", weight="bold"
-        )
-    ends = [0.0, 1.0]
-    for at, name, figures in lines:
-        colour = theme.rows.get(name, theme.soft)
-        value = figures[metric]
-        bounds = figures.get("ci95", {}).get(metric) or [np.nan, np.nan]
-        low, high = (np.nan if b is None else b for b in bounds)
-        if np.isfinite(low) and np.isfinite(high):
-            axis.plot([low, high], [at, at], color=colour, linewidth=2.2, solid_capstyle="round")
-        axis.plot([value], [at], "o", color=colour, markersize=6.5)
-        edge = high if np.isfinite(high) else value
-        axis.annotate(
-            f"{value:.3f}",
-            (edge, at),
-            (7, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=8.5,
-        )
-        ends += [v for v in (low, value) if np.isfinite(v)]
-    labels = [ROW_NAMES.get(name, name) for _, name, _ in lines]
-    axis.set_yticks([at for at, _, _ in lines], labels)
-    axis.tick_params(axis="y", length=0)
-    axis.grid(False)
-    axis.grid(True, axis="x", color=theme.line)
-    axis.spines["left"].set_visible(False)
-    axis.set_ylim(y - 0.2, -0.6)
-    axis.set_xlim(min(ends), 1.0 + 0.02)
-    axis.set_xlabel(label)
-    return figure
+def save(folder: Path, name: str, alt: str, draw, *arguments) -> dict[str, str]:
+    """Draws a figure for light and dark pages, saves both, and returns what the page needs."""
+    sources = {}
+    for theme, suffix in ((LIGHT, ""), (DARK, "-dark")):
+        data = png(draw, theme, *arguments)
+        (folder / f"{name}{suffix}.png").write_bytes(data)
+        sources[theme.name] = "data:image/png;base64," + base64.b64encode(data).decode("ascii")
+    return {"name": name, "alt": alt, **sources}

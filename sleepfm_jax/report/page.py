@@ -6,7 +6,9 @@ figures and needs nothing else, and the same figures as PNG files beside it. It 
 * `metrics.jsonl`: one JSON object a line, `step` and any of `train/loss`, `train/top1`,
   `train/grad_norm`, `train/clips_per_second`, `validation/loss`,
   `validation/retrieval_within_person_top1`;
-* `results.json`: `retrieval`, `probes` {task: {row: figures}}, `seconds` {step: s}, `versions`;
+* `results.json`: `retrieval`, `probes` {dataset: {row: figures}}, `differences` {dataset: {"a-b":
+  one}}, `seconds` {step: s}, `versions`;
+* `predictions/<dataset>/<row>.npz`: what pictures of people, classes, curves and nights are of;
 * `config.json`; `example_clip.npz` (signals [C, T] with NaN where invalid, names, modalities,
   sfreq, stages, subject); `build_reports/*.json`.
 
@@ -26,7 +28,7 @@ import jinja2
 import markupsafe
 import numpy as np
 
-from sleepfm_jax.report import retrieval_section, sections
+from sleepfm_jax.report import retrieval_section, sections, sections_data, sections_probes
 from sleepfm_jax.report.results import (
     RESULTS,
     merge_results,
@@ -38,7 +40,7 @@ from sleepfm_jax.report.results import (
 
 __all__ = ["merge_results", "text_table", "versions", "write_report"]
 
-_FIGURES = ("loss", "retrieval", "example_clip", "balanced_accuracy", "auroc")
+_FIGURES = ("loss*", "retrieval*", "example_clip*", "probes-*")  # files of ours, without ending
 
 
 def write_report(workdir: str | os.PathLike[str]) -> Path:
@@ -54,8 +56,8 @@ def write_report(workdir: str | os.PathLike[str]) -> Path:
     folder = workdir / "report"
     folder.mkdir(exist_ok=True)
     for name in _FIGURES:  # of an earlier report: a figure without its data would be a lie
-        for path in (folder / f"{name}.png", folder / f"{name}-dark.png"):
-            path.unlink(missing_ok=True)
+        for path in folder.glob(f"{name}.png"):
+            path.unlink()
 
     results, results_problem = read_json(workdir / RESULTS)
     config, config_problem = read_json(workdir / "config.json")
@@ -76,10 +78,10 @@ def write_report(workdir: str | os.PathLike[str]) -> Path:
         ),
         "evaluations": section(sections.evaluations, results_problem, results),
         "retrieval": section(retrieval_section.retrieval, results_problem, results),
-        "clip": section(sections.clip, None, workdir / "example_clip.npz", folder),
-        "probes": section(sections.probes, results_problem, results, folder),
-        "builds": [section(sections.build, None, *build) for build in builds],
-        "config": section(sections.config, config_problem, config),
+        "clip": section(sections_data.clip, None, workdir / "example_clip.npz", folder),
+        "probes": section(sections_probes.probes, None, results, results_problem, workdir, folder),
+        "builds": [section(sections_data.build, None, *build) for build in builds],
+        "config": section(sections_data.config, config_problem, config),
         "versions": section(sections.pairs, results_problem, results, "versions"),
         "seconds": section(sections.seconds, results_problem, results),
     }
@@ -99,9 +101,13 @@ def write_report(workdir: str | os.PathLike[str]) -> Path:
 
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=jinja2.FunctionLoader(_resource),
     )
-    return environment.from_string(_resource("report_template.html.j2"))
+    return environment.get_template("report_template.html.j2")
 
 
 def _resource(name: str) -> markupsafe.Markup:

@@ -1,8 +1,11 @@
-"""results.json: the file a run's numbers live in, and its probe table as text.
+"""results.json: the file a run's numbers live in, and its tables as text.
 
-{"retrieval": figures, "probes": {task: {row: figures}}, "seconds": {step: s}, "versions": {...}}.
-The rows of a task are "pretrained", "random" and "features", and any other: a row named
-"a minus b" holds differences.
+{"retrieval": figures, "probes": {dataset: {row: figures}}, "differences": {dataset: {"a-b": one}},
+"seconds": {step: s}, "versions": {...}}. The rows of a dataset are those of `ROW_NAMES` and any
+other. A row's figures: each metric, `ci95` {metric: [low, high] or null}, `reasons` {metric: why
+there is no interval}, `per_seed` {metric: values}, `chance` {metric: level}, `permuted` {metric:
+{"mean", "band"}}, people and examples. A difference: `metric`, `value`, `ci95`, `reason`,
+`per_seed`, `claim` (the interval excludes 0 and every seed agrees).
 """
 
 from __future__ import annotations
@@ -22,10 +25,18 @@ RESULTS = "results.json"
 METRICS = {  # of the probe table, in its order
     "balanced_accuracy": "balanced accuracy",
     "auroc": "AUROC",
-    "f1": "F1",
+    "auprc": "AUPRC",
+    "f1": "F1 (macro)",
     "kappa": "kappa",
 }
-TASK_NAMES = {"staging": "Sleep staging", "wake_eeg": "Wake EEG", "ecg": "ECG"}
+MORE_METRICS = {  # beside the table
+    "accuracy": "accuracy",
+    "f1_weighted": "F1 (weighted)",
+    "f1_positive": "F1 of the positive class",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "brier": "Brier score",
+}
 _PACKAGES = (
     "jax",
     "flax",
@@ -43,8 +54,10 @@ _WRITTEN_BY = {
 }
 ROW_NAMES = {  # the known rows of a task, in their order
     "pretrained": "Pretrained",
-    "random": "Random encoder",
+    "random": "Untrained encoder",
     "features": "Plain features",
+    "tokens": "Raw-token mean",
+    "mispaired": "Mispaired pretraining",
 }
 
 
@@ -88,24 +101,46 @@ def versions() -> dict[str, str]:
 
 
 def text_table(results: Mapping[str, Any]) -> str:
-    """The probe table in fixed-width text: one row an encoder, 95 % intervals in brackets."""
+    """The probe table, and under it the differences, in fixed-width text; 95 % intervals in
+    brackets."""
     probes = probes_of(results)
     if not probes:
         return "No probe results."
     shown = [m for m in METRICS if any(m in f for rows in probes.values() for f in rows.values())]
-    table = [["task", "features", *(METRICS[m] for m in shown), "subjects", "examples"]]
-    for task, rows in probes.items():
+    table = [["dataset", "features", *(METRICS[m] for m in shown), "people", "examples"]]
+    for dataset, rows in probes.items():
         for name, row in rows.items():
             signed = is_difference(name)
             cells = [with_interval(row, metric, signed) for metric in shown]
             counts = [str(row.get("subjects", "")), str(row.get("examples", ""))]
-            table.append([task, ROW_NAMES.get(name, name), *cells, *counts])
-            task = ""
+            table.append([dataset, row_name(name), *cells, *counts])
+            dataset = ""
+    text = _fixed_width(table, right=2)
+    differences = differences_of(results)
+    if not differences:
+        return text
+    table = [["dataset", "difference", "metric", "value", "every seed", "claim", "why no interval"]]
+    for dataset, found in differences.items():
+        for name, one in found.items():
+            metric = str(one.get("metric", ""))
+            seeds = " ".join(number(v, signed=True) for v in one.get("per_seed") or [])
+            value = f"{number(one.get('value'), signed=True)} {bracket(one.get('ci95'), True)}"
+            claim = "holds" if one.get("claim") is True else "no"
+            reason = "" if bracket(one.get("ci95")) else str(one.get("reason") or "")
+            words = difference_name(name)
+            table.append(
+                [dataset, words, metric_name(metric), value.rstrip(), seeds, claim, reason]
+            )
+            dataset = ""
+    return f"{text}\n\n{_fixed_width(table)}"
+
+
+def _fixed_width(table: list[list[str]], right: int = 0) -> str:
+    """Columns padded to their widest cell, the last `right` of them to the right."""
     widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
-    right = len(table[0]) - 2  # counts are right-aligned
     lines = [
         "  ".join(
-            cell.rjust(width) if i >= right else cell.ljust(width)
+            cell.rjust(width) if i >= len(widths) - right else cell.ljust(width)
             for i, (cell, width) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
         for line in table
@@ -115,10 +150,10 @@ def text_table(results: Mapping[str, Any]) -> str:
 
 
 def probes_of(results: Mapping[str, Any]) -> dict[str, dict[str, dict]]:
-    """{task: {row: figures}}, the known rows first; anything that is not a row left out."""
-    probes = results.get("probes") or {}
+    """{dataset: {row: figures}}, the known rows first; anything that is not a row left out."""
+    probes = results.get("probes")
     ordered = {}
-    for task, rows in probes.items():
+    for dataset, rows in (probes if isinstance(probes, Mapping) else {}).items():
         if not isinstance(rows, Mapping):
             continue
         names = [n for n in ROW_NAMES if n in rows]
@@ -126,8 +161,20 @@ def probes_of(results: Mapping[str, Any]) -> dict[str, dict[str, dict]]:
         kept = {n: dict(rows[n]) for n in names if isinstance(rows[n], Mapping)}
         kept = {n: row for n, row in kept.items() if any(m in row for m in METRICS)}
         if kept:
-            ordered[str(task)] = kept
+            ordered[str(dataset)] = kept
     return ordered
+
+
+def differences_of(results: Mapping[str, Any]) -> dict[str, dict[str, dict]]:
+    """{dataset: {"a-b": difference}}; anything that is not one left out."""
+    everything = results.get("differences")
+    found = {}
+    for dataset, pairs in (everything if isinstance(everything, Mapping) else {}).items():
+        if isinstance(pairs, Mapping):
+            kept = {str(k): dict(v) for k, v in pairs.items() if isinstance(v, Mapping)}
+            if kept:
+                found[str(dataset)] = kept
+    return found
 
 
 def read_json(path: Path) -> tuple[dict, str | None]:
@@ -146,8 +193,19 @@ def read_json(path: Path) -> tuple[dict, str | None]:
 # --------------------------------------------------------------------------- small forms
 
 
-def task_name(task: str) -> str:
-    return TASK_NAMES.get(task, task.replace("_", " ").capitalize())
+def row_name(row: str) -> str:
+    """The row's name in words; its own where it is not one of the known."""
+    return ROW_NAMES.get(row, row)
+
+
+def difference_name(key: str) -> str:
+    """The words of "pretrained-features": "Pretrained − Plain features"."""
+    first, _, second = key.partition("-")
+    return f"{row_name(first)} \N{MINUS SIGN} {row_name(second)}" if second else key
+
+
+def metric_name(metric: str) -> str:
+    return METRICS.get(metric) or MORE_METRICS.get(metric) or metric.replace("_", " ")
 
 
 def is_difference(row: str) -> bool:
@@ -169,12 +227,16 @@ def number(value: Any, digits: int = 3, *, signed: bool = False) -> str:
     return f"{value:{'+' if signed else ''}.{digits}f}"
 
 
-def interval(row: Mapping[str, Any], metric: str, signed: bool = False) -> str:
-    bounds = (row.get("ci95") or {}).get(metric)
+def bracket(bounds: Any, signed: bool = False) -> str:
+    """[low, high] in words; "" where there is no interval."""
     if not isinstance(bounds, Sequence) or len(bounds) != 2 or not all(map(is_finite, bounds)):
         return ""
     sign = "+" if signed else ""
     return f"[{bounds[0]:{sign}.3f}, {bounds[1]:{sign}.3f}]"
+
+
+def interval(row: Mapping[str, Any], metric: str, signed: bool = False) -> str:
+    return bracket((row.get("ci95") or {}).get(metric), signed)
 
 
 def with_interval(row: Mapping[str, Any], metric: str, signed: bool) -> str:

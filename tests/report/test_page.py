@@ -21,6 +21,26 @@ def _row(value, **more):
     return {**figures, "ci95": ci95, "subjects": 20, "examples": 3600, **more}
 
 
+COHORT = {
+    "train": {
+        "clips": 4810,
+        "subjects": 41,
+        "hours": 402.25,
+        "age": {"mean": 47.31, "sd": 16.2, "known": 40},
+        "sex": {"female": 21, "male": 19, "unknown": 1},
+        "labels": {"W": 9012, "N2": 21001},
+    },
+    "test": {
+        "clips": 310,
+        "subjects": 3,
+        "hours": 25.5,
+        "age": {"mean": 71.77, "sd": None, "known": 1},
+        "sex": {"female": 2, "male": 0, "unknown": 1},
+        "labels": {"W": 612},
+    },
+}
+
+
 def _results():
     return {
         "retrieval": {
@@ -54,7 +74,7 @@ def _results():
             "excluded": {"emg": "1 clips have it together with another modality"},
         },
         "probes": {
-            "staging": {
+            "nights": {
                 "features": _row(0.61),
                 "random": _row(0.42),
                 "pretrained": _row(0.702, protocol="given splits", notes=[HOSTILE], l2=0.01),
@@ -101,6 +121,8 @@ def _fill(workdir):
                     "quarantined": 1,
                     "clips": 9,
                     "subjects": 1,
+                    "splits": COHORT,
+                    "modalities_together": {"bas+ecg+resp": 37, "bas": 7},
                 },
             }
         )
@@ -155,7 +177,7 @@ def test_everything_is_on_the_page(filled):
         "one person",
         "0.702",
         "[0.662, 0.732]",
-        "Random encoder",
+        "Untrained encoder",
         "+0.092",
         "3600",
         "1 quarantined",
@@ -168,6 +190,11 @@ def test_everything_is_on_the_page(filled):
         "1 of the lines of metrics.jsonl",
         "is left out: 1 clips have it together",
         "Subject S1, 60 s at 64 Hz, 4 channels; 30 s are shown",
+        "402.2",
+        "47.3 ± 16.2 (of 40)",
+        "21 female, 19 male, 1 unknown",
+        "21,001",
+        "EEG and EOG + ECG + respiration",
     ):
         assert expected in text, expected
     assert "is missing" not in text and "could not be shown" not in text
@@ -177,6 +204,17 @@ def test_everything_is_on_the_page(filled):
         "0.500 0.016 n/a n/a 0.220 0.151 9",
     ):
         assert row.replace(" ", "") in text.replace(" ", ""), row
+    assert "71.8" not in text and "2 female" not in text  # of three people: about a person
+
+
+def test_a_build_of_before_the_cohort_was_noted(tmp_path):
+    (tmp_path / "build_reports").mkdir()
+    totals = {"splits": {"train": {"subjects": 2, "clips": 9}}}
+    old = json.dumps({"recordings": [], "totals": totals})
+    (tmp_path / "build_reports" / "old.json").write_text(old)
+    text = _Page(report.write_report(tmp_path).read_text()).text
+    assert "Who was recorded" in text and "occur together" not in text
+    assert "hours" not in text and "could not be shown" not in text
 
 
 def test_the_page_stands_alone_and_is_accessible(filled):
@@ -202,7 +240,7 @@ def test_what_users_write_is_escaped(filled):
 def test_figures_are_saved_light_and_dark(filled):
     workdir, _, _ = filled
     names = {path.name for path in (workdir / "report").glob("*.png")}
-    kinds = ("loss", "retrieval", "example_clip", "balanced_accuracy", "auroc")
+    kinds = ("loss", "retrieval", "example_clip", "probes-nights-scores", "probes-ecg-scores")
     assert names == {f"{kind}{suffix}.png" for kind in kinds for suffix in ("", "-dark")}
     for name in names:
         assert (workdir / "report" / name).read_bytes().startswith(PNG)
@@ -230,6 +268,9 @@ def test_a_figure_of_an_earlier_report_does_not_stay(tmp_path):
         ("results.json", "{", "results.json cannot be read"),
         ("results.json", "[1]", "not a JSON object"),
         ("results.json", '{"probes": {"staging": 3}}', "no probe results"),
+        ("results.json", '{"probes": 3, "differences": [1]}', "no probe results"),
+        ("results.json", '{"differences": {"a": {"x-y": {}}}}', "the reason was not recorded"),
+        ("results.json", '{"differences": {"a": {"x-y": {"per_seed": 1}}}}', "could not be shown"),
         ("results.json", '{"probes": {"s": {"pretrained": {"f1": null}}}}', "n/a"),
         ("results.json", '{"retrieval": 3}', "could not be shown"),
         ("results.json", '{"retrieval": {"top1": 0.4}}', "of an earlier version"),
@@ -292,11 +333,11 @@ def test_a_failed_merge_leaves_the_old_file(tmp_path):
 
 def test_text_table():
     lines = report.text_table(_results()).splitlines()
-    assert lines[0].split()[:2] == ["task", "features"]
+    assert lines[0].split()[:2] == ["dataset", "features"]
     assert set(lines[1]) == {"-"}
     rows = lines[2:]
-    assert [row.split("  ")[0] for row in rows] == ["staging", "", "", "", "ecg"]
-    order = ("Pretrained", "Random encoder", "Plain features", "pretrained minus features")
+    assert [row.split("  ")[0] for row in rows] == ["nights", "", "", "", "ecg"]
+    order = ("Pretrained", "Untrained encoder", "Plain features", "pretrained minus features")
     assert all(name in row for name, row in zip(order, rows, strict=False))
     assert "0.702 [0.662, 0.732]" in rows[0] and rows[0].endswith("3600")
     assert "+0.092 [+0.052, +0.122]" in rows[3]

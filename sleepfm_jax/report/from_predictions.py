@@ -1,0 +1,167 @@
+"""What a picture needs of a predictions file: curves, each person's own score, one night.
+
+All of the seed-averaged probabilities, as the figures of the table are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from sleepfm_jax.metrics.predictions import Predictions
+
+_MOST_POINTS = 400  # of a curve; more are not seen
+_FEWEST_IN_A_BIN = 10
+
+
+def several_labels(found: Predictions) -> bool:
+    return found.label.ndim == 2
+
+
+def guesses(found: Predictions) -> np.ndarray:
+    """What is predicted: the likeliest class, int [N]; or of each label, 0 or 1, [N, K]."""
+    if several_labels(found):
+        limit = 0.5 if found.thresholds is None else found.thresholds.astype(float).mean(axis=0)
+        return (found.mean() >= limit).astype(int)
+    return found.mean().argmax(axis=1)
+
+
+def questions(found: Predictions) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """{class or label: (truth 0/1 [n], probability [n])}, each against all the rest.
+
+    Two classes are one question, of the second. Unknown labels are left out, and so is a question
+    whose examples all have the same answer: it has no curve.
+    """
+    p = found.mean()
+    asked = {}
+    for k, name in enumerate(found.classes):
+        if several_labels(found):
+            known = ~np.isnan(found.label[:, k])
+            truth, score = found.label[known, k].astype(int), p[known, k]
+        elif len(found.classes) == 2 and k == 0:
+            continue
+        else:
+            truth, score = (found.label == k).astype(int), p[:, k]
+        if 0 < truth.sum() < len(truth):
+            asked[name] = truth, score
+    return asked
+
+
+def roc(truth: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """False and true positive rates from (0, 0) to (1, 1); equal scores are one step."""
+    positive, total = _above(truth, score)
+    false = np.r_[0, total - positive] / max(total[-1] - positive[-1], 1)
+    true = np.r_[0, positive] / max(positive[-1], 1)
+    return false, true
+
+
+def precision_recall(truth: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Recall and precision, from the highest score down; equal scores are one step."""
+    positive, total = _above(truth, score)
+    return positive / max(positive[-1], 1), positive / total
+
+
+def areas(truth: np.ndarray, score: np.ndarray) -> tuple[float, float]:
+    """Area under the ROC, and average precision."""
+    false, true = roc(truth, score)
+    recall, precision = precision_recall(truth, score)
+    area = float(np.sum(np.diff(false) * (true[1:] + true[:-1]) / 2))
+    return area, float(np.sum(np.diff(recall, prepend=0.0) * precision))
+
+
+def _above(truth: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """At each distinct score, downwards: how many positives, and how many examples, reach it."""
+    order = np.argsort(-score, kind="stable")
+    last = np.r_[np.flatnonzero(np.diff(score[order])), len(score) - 1]
+    return np.cumsum(truth[order])[last], last + 1
+
+
+def thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """At most some hundred points of a curve, its ends among them."""
+    if len(x) <= _MOST_POINTS:
+        return x, y
+    kept = np.unique(np.linspace(0, len(x) - 1, _MOST_POINTS).round().astype(int))
+    return x[kept], y[kept]
+
+
+def reliability(truth: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean probability and share of positives in bins of equally many examples, at most ten."""
+    bins = int(np.clip(len(score) // _FEWEST_IN_A_BIN, 1, 10))
+    order = np.argsort(score, kind="stable")
+    parts = [part for part in np.array_split(order, bins) if len(part)]
+    said = np.array([score[part].mean() for part in parts])
+    return said, np.array([truth[part].mean() for part in parts])
+
+
+def person_scores(found: Predictions) -> dict[str, float]:
+    """{person: the person's own score}: of each class that the person has, the share of its
+    examples that are predicted right, averaged over these classes. Several labels: the same of
+    each label's two answers."""
+    right = guesses(found) == found.label  # an unknown label is right nowhere, and in no class
+    scores = {}
+    people, person = np.unique(found.person, return_inverse=True)
+    for i, name in enumerate(people.tolist()):
+        mine = person == i
+        label, correct = found.label[mine], right[mine]
+        if several_labels(found):
+            cells = [(k, v) for k in range(label.shape[1]) for v in (0, 1)]
+            parts = [correct[label[:, k] == v, k] for k, v in cells]
+        else:
+            parts = [correct[label == v] for v in np.unique(label)]
+        parts = [part.mean() for part in parts if len(part)]
+        if parts:
+            scores[name] = float(np.mean(parts))
+    return scores
+
+
+def person_accuracies(found: Predictions) -> dict[str, float]:
+    """{person: share of the person's examples that are predicted right}; one class an example."""
+    right = guesses(found) == found.label
+    return {p: float(right[found.person == p].mean()) for p in np.unique(found.person).tolist()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Night:
+    """One recording in time: E sleep_epochs, of which some may be unknown.
+
+    Attributes:
+      person, recording: whose. accuracy: share right, of the whole person.
+      scored, predicted: int [E], -1 where there is no example.
+      probabilities: [E, K], NaN where there is none. classes: [K].
+    """
+
+    person: str
+    recording: str
+    accuracy: float
+    scored: np.ndarray
+    predicted: np.ndarray
+    probabilities: np.ndarray
+    classes: list[str]
+
+
+def median_night(found: Predictions) -> Night:
+    """The longest recording of the person whose accuracy is the median (the lower of two)."""
+    accuracy = person_accuracies(found)
+    ranked = sorted(accuracy, key=lambda p: (accuracy[p], p))
+    person = ranked[(len(ranked) - 1) // 2]
+    mine = found.person == person
+    recordings, counts = np.unique(found.recording[mine], return_counts=True)
+    recording = str(recordings[counts.argmax()])
+    mine &= found.recording == recording
+    in_a_clip = int(found.sleep_epoch.max()) + 1
+    at = found.clip[mine] * in_a_clip + found.sleep_epoch[mine]
+    at = (at - at.min()).astype(int)
+    length, classes = int(at.max()) + 1, found.classes
+    scored, predicted = np.full(length, -1), np.full(length, -1)
+    probabilities = np.full((length, len(classes)), np.nan)
+    scored[at], predicted[at] = found.label[mine], guesses(found)[mine]
+    probabilities[at] = found.mean()[mine]
+    return Night(
+        person, recording, accuracy[person], scored, predicted, probabilities, list(classes)
+    )
+
+
+def has_nights(found: Predictions) -> bool:
+    """Whether the examples are sleep_epochs of one class each."""
+    return not several_labels(found) and bool(np.all(found.sleep_epoch >= 0))
