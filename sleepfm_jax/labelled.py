@@ -218,17 +218,37 @@ class _Rows:
         self.places: list[tuple[int, int]] = []  # (record, sleep_epoch or -1)
         self._examples: list[tuple] = []
         self._plain: list[np.ndarray] = []
+        nights: dict[str, list[tuple[float, np.ndarray, int]]] = collections.defaultdict(list)
         for i in tqdm(range(len(records)), desc=f"{records.split}: {FEATURES}", mininterval=1.0):
             record = records[i]
             person = data.people.pseudonym(record.subject)
-            labels = [] if person in leaked else data.labels_of(record)
-            if not labels:
+            if person in leaked:
                 continue
-            measured = plain_rows(record, records.metadata["sfreq"], data.staging)
-            for epoch, label in labels:
-                self.places.append((i, epoch))
-                self._examples.append((person, record.recording, record.clip, epoch, label))
-                self._plain.append(measured[max(epoch, 0)])
+            labels = dict(data.labels_of(record))
+            measured: list[np.ndarray] = []
+            if labels or data.staging:  # an unscored sleep_epoch is its neighbours' context
+                measured = plain_rows(record, records.metadata["sfreq"], data.staging)
+            for window, row in enumerate(measured):
+                epoch = window if data.staging else -1
+                place = -1
+                if epoch in labels:
+                    place = len(self.places)
+                    self.places.append((i, epoch))
+                    who = (person, record.recording, record.clip, epoch)
+                    self._examples.append((*who, labels[epoch]))
+                    self._plain.append(row)
+                if data.staging:
+                    seconds = record.start + window * signals.SLEEP_EPOCH_SECONDS
+                    nights[record.recording].append((seconds, row, place))
+        for night in nights.values():
+            self._put_into_context(*zip(*night))
+
+    def _put_into_context(self, seconds, rows, places) -> None:
+        """The rows of one recording, which see their neighbours."""
+        within = plain_features.with_context(np.stack(rows), np.array(seconds))
+        for place, row in zip(places, within.astype(np.float32)):
+            if place >= 0:
+                self._plain[place] = row
 
     def plain(self) -> list[np.ndarray]:
         return self._plain
@@ -272,12 +292,14 @@ def _mean_tokens(tokens: np.ndarray, mask: np.ndarray, mine: np.ndarray) -> np.n
 def plain_rows(record: Record, sfreq: float, staging: bool) -> list[np.ndarray]:
     """Plain features of each sleep_epoch (staging), or of the clip."""
     x, valid = record.physical(), record.valid()
-    window = signals.SLEEP_EPOCH_SECONDS if staging else x.shape[1] / sfreq
+    if staging:
+        names, modalities = record.channel_names, record.modalities
+        positions = record.positions
+        return list(plain_features.staging_features(x, valid, positions, modalities, names, sfreq))
+    window = x.shape[1] / sfreq
     bands = plain_features.eeg_band_powers(
         x, valid, record.positions, record.modalities, sfreq, window
-    )  # [W, F]
-    if staging:
-        return list(bands)
+    )  # [1, F]
     ecg = np.array(record.modalities) == "ecg"
     beats = plain_features.heart_rate_statistics(x[ecg], valid[ecg], sfreq)
     return [np.concatenate([bands[0], beats])]

@@ -16,13 +16,19 @@ from sleepfm_jax.metrics.plain_features.heart_rate import (
     heart_rate_statistics,
     r_peaks,
 )
+from sleepfm_jax.metrics.plain_features.night_context import CONTEXTS, with_context
+from sleepfm_jax.metrics.plain_features.staging import STAGING_FEATURE_NAMES, staging_features
 
 __all__ = [
     "BANDS",
     "BAND_POWER_NAMES",
+    "CONTEXTS",
     "HEART_RATE_NAMES",
     "REGIONS",
+    "STAGING_FEATURE_NAMES",
     "eeg_band_powers",
     "heart_rate_statistics",
     "r_peaks",
+    "staging_features",
+    "with_context",
 ]
