@@ -69,14 +69,14 @@ def multilabel_statistic(
 
 
 def label_holders(y_true: np.ndarray, labels: Sequence[str]) -> dict[str, np.ndarray]:
-    """{"label 'NAME'" and "no label 'NAME'": bool [N]} of the scored, for `person_intervals`."""
+    """{"label 'NAME'", "the absence of 'NAME'": bool [N]} of scored ones, for `person_intervals`."""
     y = np.asarray(y_true, np.float64)
     excluded = _excluded_labels(y)
     holders = {}
     for k in range(y.shape[1]):
         if k not in excluded:
             holders[f"label {labels[k]!r}"] = y[:, k] == 1
-            holders[f"no label {labels[k]!r}"] = y[:, k] == 0
+            holders[f"the absence of {labels[k]!r}"] = y[:, k] == 0
     return holders
 
 

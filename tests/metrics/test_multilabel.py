@@ -111,5 +111,5 @@ def test_both_sides_of_a_scored_label_are_held():
     got = multilabel.label_holders(y, ["spsw", "gped"])
     assert {name: held.tolist() for name, held in got.items()} == {
         "label 'spsw'": [True, False, False],
-        "no label 'spsw'": [False, True, False],
+        "the absence of 'spsw'": [False, True, False],
     }
