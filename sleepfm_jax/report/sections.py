@@ -86,7 +86,7 @@ def training(series: dict, unreadable: int, results: dict, folder: Path) -> dict
         return {"problem": "metrics.jsonl holds no numbers yet."}
     for name, title, ending in (
         ("loss", "Loss", "/loss"),
-        ("retrieval", "Retrieval top-1", ("within_person_top1", "train/top1")),
+        ("retrieval", "Retrieval top-1 within a night", "within_person_top1"),
     ):
         chosen = {key: line for key, line in series.items() if key.endswith(ending)}
         chosen = {key: line for key, line in chosen.items() if np.isfinite(line[1]).any()}
