@@ -171,3 +171,62 @@ def test_an_unreadable_exam_is_quarantined(shared, tmp_path):
     with pytest.raises(BuildError, match=r"scp_statements\.csv"):
         (copy / "scp_statements.csv").unlink()
         build(Ptbxl, copy, tmp_path / "out2")
+
+
+def by_subject(report):
+    return {r["subject"]: (r["age"], r["sex"]) for r in report["recordings"]}
+
+
+def test_who_was_recorded_is_what_pandas_reads(shared, tmp_path):
+    import pandas as pd
+
+    source = shared / "data" / "wake_eeg_eegmat"
+    report, _ = build(Eegmat, source, tmp_path)
+    table = pd.read_csv(source / "subject-info.csv").set_index("Subject")
+    said = by_subject(report)
+    here = table.loc[list(said)]
+    words = here["Gender"].map({"F": "female", "M": "male"})
+    assert said == dict(zip(here.index, zip(here["Age"].astype(float), words)))
+    (row,) = report["totals"]["splits"].values()
+    assert row["age"]["mean"] == pytest.approx(here["Age"].mean(), abs=0.006)
+    assert row["age"]["sd"] == pytest.approx(here["Age"].std(), abs=0.006)
+    assert row["sex"] == dict(words.value_counts()) | {"unknown": 0}
+    assert report["totals"]["modalities_together"] == {"bas+ecg": 48}
+
+    source = shared / "data" / "ecg_ptbxl"
+    report, _ = build(Ptbxl, source, tmp_path)
+    table = pd.read_csv(source / "ptbxl_database.csv")
+    table["split"] = table["strat_fold"].map(
+        lambda f: {9: "validation", 10: "test"}.get(f, "train")
+    )
+    table.loc[table["age"] > 120, "age"] = float("nan")
+    for split, row in report["totals"]["splits"].items():
+        people = table[table["split"] == split].groupby("patient_id")
+        ages = people["age"].mean()
+        assert row["age"]["known"] == ages.notna().sum()
+        assert row["age"]["mean"] == pytest.approx(ages.mean(), abs=0.006)
+        assert row["age"]["sd"] == pytest.approx(ages.std(), abs=0.006)
+        sex = people["sex"].first()
+        assert row["sex"] == {"female": sum(sex == 1), "male": sum(sex == 0), "unknown": 0}
+        assert row["subjects"] == len(people)
+
+
+def test_people_of_a_real_bids_folder(shared, tmp_path):
+    """Its signals are not here; its participants.tsv is."""
+    import pandas as pd
+
+    from data_builders.edf_folder import bids
+
+    source = shared / "data" / "archives" / "bids_boas"
+    names = [p.relative_to(source).as_posix() for p in source.rglob("*") if p.is_file()]
+    names += [
+        f"{name}/eeg/{name}_task-Sleep_acq-psg_eeg.edf"
+        for name in ("sub-1", "sub-2", "sub-38", "sub-64", "sub-98")
+    ]
+    rows = bids.rows(source, names, bids.Layout(names, (".edf",)), None, [])
+    table = pd.read_csv(source / "participants.tsv", sep="\t").set_index("participant_id")
+    assert len(rows) == 5
+    for row in rows:
+        told = table.loc[row.path.split("/")[0]]
+        assert row.person.age == (None if pd.isna(told["age"]) else told["age"])
+        assert row.person.sex == {"F": "female", "M": "male"}[told["sex"]]

@@ -20,6 +20,7 @@ from data_builders.edf_folder.edf_folder_dataset_builder import SUFFIXES, Builde
 from data_builders.engine import report as build_report
 from sleepfm_jax.data.record import decode
 from sleepfm_jax.errors import BuildError, LeakError, RecordingError
+from sleepfm_jax.recordings.person import Person
 from tests.helpers.mne_files import write_brainvision, write_eeglab
 
 SFREQ, SECONDS = 64, 70
@@ -232,6 +233,38 @@ def test_labels_of_participants(written: Path, tmp_path: Path):
             plan(written, label_kind=label_kind, label_column="group")
     with pytest.raises(BuildError, match=r"needs labels: a table .* or --label_column"):
         plan(written, label_kind="classification")
+
+
+def test_age_and_sex_of_participants(tree: Path):
+    table(
+        tree / "participants.tsv",
+        "participant_id|Age|SEX",
+        "sub-01|30|F",
+        "sub-02|n/a|male",
+        "sub-03|89+|other",
+        "sub-04|300|m",
+    )
+    said = {s.subject: s.person for s in plan(tree).sources}
+    assert said == {
+        "sub-01": Person(30.0, "female"),
+        "sub-02": Person(None, "male"),
+        "sub-03": Person(),
+        "sub-04": Person(None, "male"),
+    }
+    for text, age in (
+        ('{"age": {"Units": "years"}}', 30.0),
+        ('{"age": {"Description": "at the night"}}', 30.0),
+        ('{"age": {"Units": "months"}}', None),
+        ("no JSON", 30.0),
+        ("[]", 30.0),
+    ):
+        (tree / "participants.json").write_text(text)
+        (person,) = {s.person for s in plan(tree).sources if s.subject == "sub-01"}
+        assert person == Person(age, "female")
+    (tree / "participants.json").unlink()
+    edit(tree / "participants.tsv", "SEX", "gender")
+    edit(tree / "participants.tsv", "Age", "years")
+    assert Person(None, "female") in {s.person for s in plan(tree).sources}
 
 
 def test_a_participant_is_in_one_split(tree: Path):
