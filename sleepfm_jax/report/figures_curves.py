@@ -66,7 +66,7 @@ def curves(theme: Theme, asked: Mapping[str, Mapping[str, tuple]]) -> Figure:
     Args:
       asked: {class: {row: (truth [n], probability [n])}}.
     """
-    figure = Figure(figsize=(8.6, 2.55 * len(asked) + 0.75), layout="constrained")
+    figure = Figure(figsize=(8.6, 2.05 * len(asked) + 0.85), layout="constrained")
     grid = figure.subplots(len(asked), 3, squeeze=False)
     handles = {}
     for axes, (name, rows) in zip(grid, asked.items(), strict=True):

@@ -58,6 +58,7 @@ def night(theme: Theme, shown: Night) -> Figure:
             facecolor=colour,
             edgecolor=theme.paper,
             linewidth=0.1,
+            hatch="////" if name == "REM" else None,  # as grey as N2 without it
             label=name,
         )
         bottom = bottom + p[:, k]
@@ -87,7 +88,7 @@ def embedding_map(
     Args:
       points: [n, 2]. groups: the group's name of each point. colours: {name: colour}, of some.
     """
-    figure = Figure(figsize=(4.9, 4.3), layout="constrained")
+    figure = Figure(figsize=(4.4, 4.1), layout="constrained")
     axis = figure.subplots()
     names = list(dict.fromkeys(groups))
     groups = np.asarray(groups)

@@ -13,13 +13,15 @@ import numpy as np
 
 from sleepfm_jax.report import figures, figures_run, retrieval_section
 from sleepfm_jax.report.results import (
-    METRICS,
     ROW_NAMES,
+    differences_of,
     interval,
     is_finite,
+    metric_name,
     number,
     probes_of,
 )
+from sleepfm_jax.report.sections_probes import headline_metric
 
 _COMPARED = ("features", "random")  # rows beside the first in a headline; the table has all
 
@@ -29,17 +31,18 @@ def headline(results: dict, series: dict, builds: list) -> dict:
     tiles = []
     if found := retrieval_section.tile(results):
         tiles.append(_tile(*found))
-    for task, rows in probes_of(results).items():
+    differences = differences_of(results)
+    for dataset, rows in probes_of(results).items():
         main = "pretrained" if "pretrained" in rows else next(iter(rows))
-        metric = next((m for m in METRICS if is_finite(rows[main].get(m))), None)
-        if metric is None:
+        metric = headline_metric({main: rows[main]}, differences.get(dataset, {}), False)
+        if metric is None or not is_finite(rows[main].get(metric)):
             continue
         others = [
             f"{ROW_NAMES.get(name, name).lower()} {number(row[metric])}"
             for name, row in rows.items()
             if name in _COMPARED and name != main and is_finite(row.get(metric))
         ]
-        label = f"{task}, {METRICS[metric]}"
+        label = f"{dataset}, {metric_name(metric)}"
         value = number(rows[main][metric])
         tiles.append(_tile(label, value, interval(rows[main], metric), *others))
     if series:

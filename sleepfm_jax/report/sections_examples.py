@@ -22,7 +22,8 @@ from sleepfm_jax.report.from_predictions import (
 from sleepfm_jax.report.results import number, row_name
 
 MAIN = ("pretrained", "features", "random")  # rows whose confusion and curves are drawn
-_MOST_QUESTIONS = 8  # classes or labels that curves are drawn of
+_MOST_QUESTIONS = 10  # classes or labels that curves are drawn of
+_ON_A_PAGE = 5  # of them in one picture
 _MOST_POINTS = 3000  # of a map
 _MOST_CLASSES = 20  # of a confusion matrix
 
@@ -105,23 +106,30 @@ def curves(shown: dict[str, Predictions], slug: str, folder: Path) -> dict:
         return {}
     left_out = len(asked) - _MOST_QUESTIONS
     asked = dict(list(asked.items())[:_MOST_QUESTIONS])
-    said = []
+    said = {}
     for name, rows in asked.items():
         each = [f"{row_name(row)} {number(areas(*pair)[0])}" for row, pair in rows.items()]
-        said.append(f"{name}: {', '.join(each)}")
-    alt = f"ROC, precision-recall and reliability curves. Area under the ROC: {'; '.join(said)}."
+        said[name] = f"{name}: {', '.join(each)}"
+    alt = "ROC, precision-recall and reliability curves."
     lead = (
         "Each class or label against the rest, seed-averaged. Thin dots: chance; on the right, "
-        "probabilities that are as often so as they say, in bins of equally many examples. The fit "
-        "weighs classes alike, so the probability of a rare class is above its share."
+        "probabilities that are as often so as they say, in bins of equally many examples."
     )
+    if not any(several_labels(found) for found in shown.values()):
+        lead += " The fit weighs classes alike, so the probability of a rare class is too high."
     if left_out > 0:
         lead += f" The first {_MOST_QUESTIONS}; {left_out} more are in the predictions."
-    name = f"probes-{slug}-curves"
+    pages = [list(asked)[i : i + _ON_A_PAGE] for i in range(0, len(asked), _ON_A_PAGE)]
+    drawn = []
+    for i, names in enumerate(pages):
+        name = f"probes-{slug}-curves" + (f"-{i + 1}" if i else "")
+        part = {n: asked[n] for n in names}
+        words = f"{alt} Area under the ROC: {'; '.join(said[n] for n in names)}."
+        drawn.append(figures.save(folder, name, words, figures_curves.curves, part))
     return {
         "title": "Curves",
         "lead": lead,
-        "figures": [figures.save(folder, name, alt, figures_curves.curves, asked)],
+        "figures": drawn,
         "layout": "wide",
     }
 
