@@ -16,7 +16,7 @@ from sleepfm_jax import config as configuration
 from sleepfm_jax import experiment
 from sleepfm_jax.data import stream
 from sleepfm_jax.data.datasets import check_made_alike
-from sleepfm_jax.data.examples import Examples
+from sleepfm_jax.data.examples import Examples, spread
 from sleepfm_jax.errors import CheckpointError, DatasetError
 from sleepfm_jax.training import sharding
 from sleepfm_jax.training.checkpoint import open_existing
@@ -94,7 +94,7 @@ class Pretrained:
         rows = sharding.local_rows(batch_size, mesh)
         whole = sharding.replicated(mesh)
         limit = min(batches * batch_size, len(examples))
-        read = stream.one_pass(examples, batch_size=batch_size, rows=rows, limit=limit)
+        read = stream.one_pass(spread(examples, limit), batch_size=batch_size, rows=rows)
         held = [{k: x for k, x in batch.items() if k in _OF_MOMENTS} for batch in read]
         params = jax.device_put(self.params, whole)
         stats = jax.device_get(self.stats)

@@ -69,7 +69,7 @@ def multilabel_statistic(
 
 
 def label_holders(y_true: np.ndarray, labels: Sequence[str]) -> dict[str, np.ndarray]:
-    """{"label 'NAME'", "the absence of 'NAME'": bool [N]} of scored ones, for `person_intervals`."""
+    """{"label 'NAME'", "the absence of 'NAME'": bool [N]} of what is scored: `person_intervals`."""
     y = np.asarray(y_true, np.float64)
     excluded = _excluded_labels(y)
     holders = {}

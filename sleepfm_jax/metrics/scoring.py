@@ -212,15 +212,8 @@ def _thresholds(p: Predictions, repeat: int) -> np.ndarray | None:
 
 def _holders(p: Predictions) -> dict[str, np.ndarray]:
     """Which examples hold each scored class, or each side of each scored label."""
-    if p.label.ndim == 1:
-        classes = enumerate(p.classes)
-        return {name: held for k, name in classes if (held := p.label == k).any()}
-    found = {}
-    for k, name in enumerate(p.classes):
-        sides = {name: p.label[:, k] == 1, f"not {name}": p.label[:, k] == 0}
-        if all(held.any() for held in sides.values()):
-            found |= sides
-    return found
+    holders = classification.class_holders if p.label.ndim == 1 else multilabel.label_holders
+    return holders(p.label, p.classes)
 
 
 def _per_class(p: Predictions) -> dict[str, dict[str, int]]:
