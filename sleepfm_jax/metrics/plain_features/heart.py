@@ -35,7 +35,8 @@ _BEAT_BAND = (0.5, 40.0)  # Hz, of the beat's shape
 _BEFORE, _AFTER = 0.30, 0.46  # s, of a beat around its R peak
 _QRS, _BASE = (-0.08, 0.08), (-0.30, -0.22)  # s from the R peak, as those below
 _P, _ST, _T = (-0.22, -0.09), (0.08, 0.10), (0.14, 0.44)
-_QRS_SHARE = 0.12  # of the steepest slope: more is QRS
+_QRS_SHARE = 0.15  # of the steepest slope: more is QRS
+_QRS_PAUSE = 0.03  # s without a steep slope end it
 _LEAST_COSEN, _MATCHES = 10, 5  # intervals; pairs that a tolerance must let match
 _SPECTRUM_SECONDS = 120.0  # of beats, that 0.04 Hz needs
 _LF, _HF = (0.04, 0.15), (0.15, 0.40)  # Hz
@@ -176,4 +177,7 @@ def _qrs_width(beats: np.ndarray, sfreq: float) -> float:
     fine = np.arange(0, speed.size - 1 + 1e-9, 1 / 8)  # samples are up to 10 ms apart
     speed = np.interp(fine, np.arange(speed.size), speed)
     steep = np.flatnonzero(speed >= _QRS_SHARE * speed.max())
-    return 1000 * (fine[steep[-1]] - fine[steep[0]]) / sfreq
+    # P and T are steep too in some leads, but apart.
+    part = np.cumsum(np.diff(fine[steep], prepend=fine[steep[0]]) > _QRS_PAUSE * sfreq)
+    mine = fine[steep[part == part[np.searchsorted(steep, np.argmax(speed))]]]
+    return 1000 * (mine[-1] - mine[0]) / sfreq
