@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from scipy import signal
@@ -164,7 +166,7 @@ def test_sample_entropy_against_plain_loops():
     ahead = sum(f <= tolerance for f in far)
     wanted = -np.log(ahead / here) + np.log(2 * tolerance) - np.log(rr.mean())
     assert _cosen(rr) == pytest.approx(wanted)
-    assert np.isnan(_cosen(rr[:9]))
+    assert np.isnan(_cosen(rr[:6]))
 
 
 def test_frequencies_of_the_rate_need_two_minutes():
@@ -193,3 +195,28 @@ def test_gaps_noise_and_nothing():
     assert np.isnan(dead["V1_r_share"]) and np.isfinite(dead["II_r_share"])
     with pytest.raises(ValueError, match="2 names for 1 leads"):
         heart_features(x, valid, ["I", "II"], SFREQ)
+
+
+@pytest.mark.real
+def test_the_shape_is_the_same_at_500_and_100_hz(shared):
+    """25 exams of PTB-XL; QRS widths are of adults most of whom have nothing."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # wfdb 4.3 under pandas 3.1: inplace is deprecated
+        import wfdb
+
+    folder = shared / "data" / "ecg_ptbxl"
+    headers = sorted((folder / "records500" / "00000").glob("*_hr.hea"))
+    assert len(headers) >= 20
+    widths, shares = [], []
+    for header in headers:
+        coarse = folder / "records100" / "00000" / header.stem.replace("_hr", "_lr")
+        found = []
+        for path, sfreq in ((header.with_suffix(""), 500.0), (coarse, 100.0)):
+            record = wfdb.rdrecord(str(path))
+            found.append(_heart(1000 * record.p_signal.T, record.sig_name, sfreq))
+        widths.append([row["qrs_ms"] for row in found])
+        shares.append([[row[f"II_{n}"] for n in ("r_share", "t_share")] for row in found])
+    widths, shares = np.array(widths), np.array(shares)
+    assert np.median(np.abs(widths[:, 0] - widths[:, 1])) < 5
+    assert (widths[:, 0] > 45).all() and 60 < np.median(widths) < 110
+    assert np.median(np.abs(shares[:, 0] - shares[:, 1])) < 0.03

@@ -37,7 +37,7 @@ _QRS, _BASE = (-0.08, 0.08), (-0.30, -0.22)  # s from the R peak, as those below
 _P, _ST, _T = (-0.22, -0.09), (0.08, 0.10), (0.14, 0.44)
 _QRS_SHARE = 0.15  # of the steepest slope: more is QRS
 _QRS_PAUSE = 0.03  # s without a steep slope end it
-_LEAST_COSEN, _MATCHES = 10, 5  # intervals; pairs that a tolerance must let match
+_LEAST_COSEN, _MATCHES = 7, 5  # intervals; pairs that a tolerance must let match
 _SPECTRUM_SECONDS = 120.0  # of beats, that 0.04 Hz needs
 _LF, _HF = (0.04, 0.15), (0.15, 0.40)  # Hz
 
@@ -50,7 +50,7 @@ def heart_features(
     * `heart_rate_statistics`, as they are.
     * Rhythm: RMSSD and the mean absolute step over the mean RR interval (large in atrial
       fibrillation), the coefficient of sample entropy, made for a dozen beats (Lake and Moorman
-      2011; ten intervals at least), and log10 power of the RR intervals in 0.04-0.15 and
+      2011; seven intervals at least), and log10 power of the RR intervals in 0.04-0.15 and
       0.15-0.4 Hz (ms^2) and the log of their ratio, of at least 2 min of beats (Task Force 1996).
     * The width of the QRS complex of the median beat (ms), where the leads' slopes are steep.
     * Shape of each lead's median beat, over the QRS' height from peak to peak: R (1: all above the
