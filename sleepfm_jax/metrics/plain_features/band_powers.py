@@ -53,19 +53,7 @@ def eeg_band_powers(
     Raises:
       ValueError: on shapes that disagree, or a sfreq too low for the bands.
     """
-    x = np.asarray(signals, np.float64)
-    valid = np.asarray(valid, bool) & np.isfinite(x)
-    positions = np.asarray(positions, np.float64)
-    if x.ndim != 2 or valid.shape != x.shape or positions.shape != (len(x), 3):
-        raise ValueError(
-            f"expected signals and valid [C, T] and positions [C, 3], got {x.shape}, "
-            f"{valid.shape} and {positions.shape}"
-        )
-    if len(modalities) != len(x):
-        raise ValueError(f"{len(modalities)} modalities for {len(x)} channels")
-    highest = max(high for _, high in BANDS.values())
-    if sfreq < 2 * highest:
-        raise ValueError(f"sfreq is {sfreq} Hz; bands up to {highest} Hz need {2 * highest} Hz")
+    x, valid, positions = check_channels(signals, valid, positions, modalities, sfreq)
     window = round(window_seconds * sfreq)
     length = min(round(_SEGMENT_SECONDS * sfreq), window)
     if length < sfreq:
@@ -81,6 +69,25 @@ def eeg_band_powers(
             for r, members in enumerate(regions(positions[bas, 0])):
                 powers[w, r] = mean_of_known(channel[members])
     return powers.reshape(windows, -1)
+
+
+def check_channels(signals, valid, positions, modalities, sfreq: float):
+    """signals float64 [C, T], valid (and finite) bool [C, T], positions float64 [C, 3], or
+    ValueError."""
+    x = np.asarray(signals, np.float64)
+    valid = np.asarray(valid, bool) & np.isfinite(x)
+    positions = np.asarray(positions, np.float64)
+    if x.ndim != 2 or valid.shape != x.shape or positions.shape != (len(x), 3):
+        raise ValueError(
+            f"expected signals and valid [C, T] and positions [C, 3], got {x.shape}, "
+            f"{valid.shape} and {positions.shape}"
+        )
+    if len(modalities) != len(x):
+        raise ValueError(f"{len(modalities)} modalities for {len(x)} channels")
+    highest = max(high for _, high in BANDS.values())
+    if sfreq < 2 * highest:
+        raise ValueError(f"sfreq is {sfreq} Hz; bands up to {highest} Hz need {2 * highest} Hz")
+    return x, valid, positions
 
 
 def regions(x: np.ndarray) -> list[np.ndarray]:

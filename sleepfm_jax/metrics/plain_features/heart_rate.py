@@ -20,7 +20,7 @@ HEART_RATE_NAMES = (
 )
 _QRS_BAND = (5.0, 15.0)  # Hz, where the QRS complex stands out of P, T, drift and muscle
 _LEAST_RR, _MOST_RR = 0.25, 3.0  # s: 240 and 20 beats a minute
-_LEAST_BEATS = 4
+LEAST_BEATS = 4
 _CONTRAST = 8.0  # a QRS has this many times the median energy; noise has about 6
 _T_WAVE_SECONDS, _T_WAVE_SHARE = 0.4, 0.5  # a T wave follows a beat this soon, with less energy
 
@@ -40,7 +40,7 @@ def r_peaks(ecg: np.ndarray, valid: np.ndarray, sfreq: float) -> np.ndarray:
     Raises:
       ValueError: on shapes that disagree or a sfreq too low.
     """
-    return _detect(ecg, valid, sfreq)[0]
+    return detect(ecg, valid, sfreq)[0]
 
 
 def heart_rate_statistics(ecg: np.ndarray, valid: np.ndarray, sfreq: float) -> np.ndarray:
@@ -60,14 +60,10 @@ def heart_rate_statistics(ecg: np.ndarray, valid: np.ndarray, sfreq: float) -> n
     Raises:
       ValueError: on shapes that disagree or a sfreq too low.
     """
-    peaks, energy, usable = _detect(ecg, valid, sfreq)
+    peaks, energy, usable = detect(ecg, valid, sfreq)
     nothing = np.full(len(HEART_RATE_NAMES), np.nan)
-    if peaks.size < _LEAST_BEATS:
-        return nothing
-    gaps = np.concatenate([[0], np.cumsum(~usable)])
-    rr = np.diff(peaks) / sfreq
-    kept = (gaps[peaks[1:]] == gaps[peaks[:-1]]) & (rr >= _LEAST_RR) & (rr <= _MOST_RR)
-    if kept.sum() < _LEAST_BEATS - 1:
+    rr, kept = rr_intervals(peaks, usable, sfreq)
+    if kept.sum() < LEAST_BEATS - 1:
         return nothing
     intervals = rr[kept]
     neighbours = kept[1:] & kept[:-1]
@@ -91,7 +87,18 @@ def heart_rate_statistics(ecg: np.ndarray, valid: np.ndarray, sfreq: float) -> n
     )
 
 
-def _detect(ecg, valid, sfreq: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def rr_intervals(
+    peaks: np.ndarray, usable: np.ndarray, sfreq: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Intervals between R peaks in s, [beats - 1], and which of them count: no gap in between, and
+    of a length that a heart may have."""
+    gaps = np.concatenate([[0], np.cumsum(~usable)])
+    rr = np.diff(peaks) / sfreq
+    kept = (gaps[peaks[1:]] == gaps[peaks[:-1]]) & (rr >= _LEAST_RR) & (rr <= _MOST_RR)
+    return rr, kept
+
+
+def detect(ecg, valid, sfreq: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """R peaks (samples), the QRS energy [T] they stand in, and where some lead is valid [T]."""
     x = np.asarray(ecg, np.float64)
     valid = np.asarray(valid, bool) & np.isfinite(x)

@@ -27,8 +27,8 @@ def with_context(rows: np.ndarray, seconds: np.ndarray) -> np.ndarray:
       float64 [E, 4 F], the parts of `CONTEXTS` one after another: the row; the row less the
       night's median, over its 5 to 95 % range ("night"); and of "night", the mean over the rows
       that begin within 2.5 min before or after (11 sleep_epochs), and over the last 2 min (5), the
-      row included. A night of fewer than ten known rows, or without spread, has no "night" (NaN);
-      its two means are 0 known rows' mean, NaN.
+      row included. A night of fewer than ten known rows, or without spread, says nothing: all
+      three NaN.
 
     Raises:
       ValueError: on shapes that disagree or times that are not finite.
