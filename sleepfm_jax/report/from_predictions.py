@@ -98,27 +98,38 @@ def person_scores(found: Predictions) -> dict[str, float]:
     """{person: the person's own score}: of each class that the person has, the share of its
     examples that are predicted right, averaged over these classes. Several labels: the same of
     each label's two answers."""
-    right = guesses(found) == found.label  # an unknown label is right nowhere, and in no class
-    scores = {}
+    right = guesses(found) == found.label
     people, person = np.unique(found.person, return_inverse=True)
-    for i, name in enumerate(people.tolist()):
-        mine = person == i
-        label, correct = found.label[mine], right[mine]
-        if several_labels(found):
-            cells = [(k, v) for k in range(label.shape[1]) for v in (0, 1)]
-            parts = [correct[label[:, k] == v, k] for k, v in cells]
-        else:
-            parts = [correct[label == v] for v in np.unique(label)]
-        parts = [part.mean() for part in parts if len(part)]
-        if parts:
-            scores[name] = float(np.mean(parts))
-    return scores
+    shares = []  # of each class, [people]; NaN where a person has none of it
+    if several_labels(found):
+        for k in range(found.label.shape[1]):
+            for answer in (0, 1):  # an unknown label is neither
+                has = found.label[:, k] == answer
+                shares.append(_share(right[has, k], person[has], len(people)))
+    else:
+        for k in range(len(found.classes)):
+            has = found.label == k
+            shares.append(_share(right[has], person[has], len(people)))
+    table = np.array(shares)
+    known = np.isfinite(table)
+    count = known.sum(axis=0)
+    score = np.where(known, table, 0.0).sum(axis=0) / np.maximum(count, 1)
+    kept = np.flatnonzero(count)
+    return dict(zip(people[kept].tolist(), score[kept].tolist(), strict=True))
+
+
+def _share(right: np.ndarray, person: np.ndarray, people: int) -> np.ndarray:
+    """Of each person, the share of examples that are right; NaN without an example."""
+    count = np.bincount(person, minlength=people)
+    hits = np.bincount(person, weights=right, minlength=people)
+    return np.divide(hits, count, out=np.full(people, np.nan), where=count > 0)
 
 
 def person_accuracies(found: Predictions) -> dict[str, float]:
     """{person: share of the person's examples that are predicted right}; one class an example."""
-    right = guesses(found) == found.label
-    return {p: float(right[found.person == p].mean()) for p in np.unique(found.person).tolist()}
+    people, person = np.unique(found.person, return_inverse=True)
+    share = _share(guesses(found) == found.label, person, len(people))
+    return dict(zip(people.tolist(), share.tolist(), strict=True))
 
 
 @dataclasses.dataclass(frozen=True)

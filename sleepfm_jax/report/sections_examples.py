@@ -158,9 +158,10 @@ def night(shown: dict[str, Predictions], slug: str, folder: Path) -> dict:
 
 
 def maps(shown: dict[str, Predictions], slug: str, folder: Path) -> dict:
-    row, found = next(((r, p) for r, p in shown.items() if p.map is not None), (None, None))
-    if found is None:
+    mapped = {r: p for r, p in shown.items() if p.map is not None and np.isfinite(p.map).any()}
+    if not mapped:
         return {}
+    row, found = next(iter(mapped.items()))
     usable = np.flatnonzero(np.isfinite(found.map).all(axis=1))
     kept = usable
     if len(usable) > _MOST_POINTS:

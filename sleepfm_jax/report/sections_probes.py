@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sleepfm_jax.metrics import predictions
+from sleepfm_jax.metrics import predictions, scoring
 from sleepfm_jax.metrics.predictions import Predictions
 from sleepfm_jax.report import figures, figures_scores, sections_examples
 from sleepfm_jax.report.cite import citation
@@ -27,8 +27,6 @@ from sleepfm_jax.report.results import (
     probes_of,
     row_name,
 )
-
-CONTROL = "permuted"  # labels permuted over people: a level to compare with, not a row
 
 
 def probes(results: dict, problem: str | None, workdir: Path, folder: Path) -> dict:
@@ -87,7 +85,7 @@ def _dataset(
     found: dict[str, Predictions],
     folder: Path,
 ) -> dict:
-    shown = {r: p for r, p in found.items() if r != CONTROL}
+    shown = {r: p for r, p in found.items() if r != scoring.CONTROL}
     shown = {r: shown[r] for r in (*ROW_NAMES, *shown) if r in shown}  # in the table's order
     for row, one in shown.items():  # a row knows how it was made even where results.json does not
         if row in rows:
@@ -274,7 +272,7 @@ def _why_not(one: dict, bounds: str, seeds: list[float]) -> str:
     low, high = one["ci95"]
     if low <= 0 <= high:
         return "not shown: the interval holds 0"
-    if len({v > 0 for v in seeds}) > 1:
+    if len({(v > 0) - (v < 0) for v in (one.get("value") or 0.0, *seeds)}) > 1:
         return "not shown: seeds disagree"
     return "not shown"
 

@@ -1,19 +1,18 @@
 """A workdir with predictions and the results computed from them, for tests of the report.
 
 Three datasets: stages of nights (given splits), two classes of short records (cross-validation)
-and several labels. Figures are simple ones: what the report shows, not how it was computed.
+and several labels.
 """
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
-from sklearn import metrics as sk
 
-from sleepfm_jax.metrics import predictions
+from sleepfm_jax.metrics import predictions, scoring
 from sleepfm_jax.metrics.predictions import Predictions
+from sleepfm_jax.report.results import merge_results
 from sleepfm_jax.signals import STAGES
 
 HOSTILE = "<script>alert('x')</script>"
@@ -41,28 +40,8 @@ def fill(
         rows = {row: _row(rng, name, row, base) for row in ROWS}
         for row, found in rows.items():
             predictions.save(predictions.path_of(workdir, name, row), found)
-        results["probes"][name] = {
-            row: scored(found) for row, found in rows.items() if row != "permuted"
-        }
-        metric = headline_of(rows["pretrained"])
-        null = [
-            score(rows["permuted"], rows["permuted"].probabilities[r], rows["permuted"].permuted[r])
-            for r in range(len(rows["permuted"].seeds))
-        ]
-        values = [n[metric] for n in null]
-        results["probes"][name]["pretrained"]["permuted"] = {
-            metric: {
-                "mean": float(np.mean(values)),
-                "band": np.percentile(values, [2.5, 97.5]).tolist(),
-                "values": values,
-            }
-        }
-        results["differences"][name] = {
-            f"pretrained-{row}": difference(results["probes"][name], row, metric)
-            for row in ("features", "random", "mispaired")
-        }
-    (workdir / "results.json").write_text(json.dumps(results))
-    return results
+        results["probes"][name], results["differences"][name] = scoring.tables(rows)
+    return merge_results(workdir, results)
 
 
 def _nights(rng, people, epochs):
@@ -132,9 +111,10 @@ def _row(rng, dataset, row, base) -> Predictions:
     if row == "permuted":
         permuted = np.stack([label[rng.permutation(n)] for _ in range(repeats)])
     truth = np.nan_to_num(label) if several else np.eye(k)[label]
-    ease = dict(zip(people, rng.normal(1.0, 0.35, len(people)), strict=True))
+    same = np.random.default_rng(n)  # what is hard is hard for every row, as it is in life
+    ease = dict(zip(people, same.normal(1.0, 0.35, len(people)), strict=True))
     ease = np.array([ease[p] for p in base["person"]])[:, None]
-    common = rng.normal(size=(n, k))
+    common = same.normal(size=(n, k))
     drawn = []
     for _ in range(repeats):
         logits = 3.2 * knows * ease * truth + common + 0.5 * rng.normal(size=(n, k))
@@ -193,109 +173,3 @@ def _row(rng, dataset, row, base) -> Predictions:
 
 def hash_of(person: str) -> np.ndarray:
     return np.random.default_rng([ord(c) for c in person]).normal(size=2)
-
-
-def headline_of(found: Predictions) -> str:
-    return "auroc" if found.label.ndim == 2 else "balanced_accuracy"
-
-
-def score(found: Predictions, p: np.ndarray, label: np.ndarray | None = None) -> dict:
-    """Simple figures of probabilities [N, K]."""
-    y = found.label if label is None else label
-    if y.ndim == 2:
-        kept = [k for k in range(y.shape[1]) if len(set(y[~np.isnan(y[:, k]), k])) == 2]
-        each = [(y[~np.isnan(y[:, k]), k], p[~np.isnan(y[:, k]), k]) for k in kept]
-        return {
-            "balanced_accuracy": _mean(sk.balanced_accuracy_score(t, s >= 0.5) for t, s in each),
-            "auroc": _mean(sk.roc_auc_score(t, s) for t, s in each),
-            "auprc": _mean(sk.average_precision_score(t, s) for t, s in each),
-            "f1": _mean(sk.f1_score(t, s >= 0.5, zero_division=0) for t, s in each),
-            "brier": _mean(np.mean((t - s) ** 2) for t, s in each),
-        }
-    guess, hot = p.argmax(axis=1), np.eye(p.shape[1])[y]
-    figures = {
-        "balanced_accuracy": float(sk.recall_score(y, guess, average="macro")),
-        "auroc": _mean(sk.roc_auc_score(hot[:, k], p[:, k]) for k in range(p.shape[1])),
-        "auprc": _mean(sk.average_precision_score(hot[:, k], p[:, k]) for k in range(p.shape[1])),
-        "f1": float(sk.f1_score(y, guess, average="macro")),
-        "f1_weighted": float(sk.f1_score(y, guess, average="weighted")),
-        "kappa": float(sk.cohen_kappa_score(y, guess)),
-        "accuracy": float(np.mean(y == guess)),
-        "brier": float(np.mean(((p - hot) ** 2).sum(axis=1))),
-    }
-    if p.shape[1] == 2:
-        figures |= {
-            "f1_positive": float(sk.f1_score(y, guess)),
-            "sensitivity": float(np.mean(guess[y == 1] == 1)),
-            "specificity": float(np.mean(guess[y == 0] == 0)),
-        }
-    return figures
-
-
-def _mean(values) -> float:
-    return float(np.mean(list(values)))
-
-
-def scored(found: Predictions) -> dict:
-    """A row of results.json, in the shape that the report reads."""
-    figures = score(found, found.mean())
-    seeds = [score(found, p) for p in found.probabilities]
-    classes, y = found.classes, found.label
-    if y.ndim == 2:
-        held = {c: y[:, k] == 1 for k, c in enumerate(classes)}
-        guess = found.mean() >= 0.5
-        confusion = [
-            [[int(np.sum((y[:, k] == t) & (guess[:, k] == g))) for g in (0, 1)] for t in (0, 1)]
-            for k in range(len(classes))
-        ]
-        chance = {"balanced_accuracy": 0.5, "auroc": 0.5}
-    else:
-        held = {c: y == k for k, c in enumerate(classes)}
-        confusion = np.zeros((len(classes),) * 2, int)
-        np.add.at(confusion, (y, found.mean().argmax(axis=1)), 1)
-        confusion = confusion.tolist()
-        chance = {"balanced_accuracy": 1 / len(classes), "auroc": 0.5, "kappa": 0.0}
-    ci95 = {m: [v - 0.05, v + 0.04] for m, v in figures.items()}
-    reasons = {}
-    if found.about["dataset"] == "diagnoses":
-        ci95["f1"], reasons["f1"] = None, "label 'stroke' is held by 4 people, fewer than 5"
-    row = {
-        **figures,
-        "ci95": ci95,
-        "reasons": reasons,
-        "per_seed": {m: [s[m] for s in seeds] for m in figures},
-        "seeds": found.seeds.tolist(),
-        "chance": chance,
-        "unweighted": {"kappa": 0.61, "f1": 0.58} if y.ndim == 1 else None,
-        "confusion": confusion,
-        "classes": classes,
-        "subjects": len(np.unique(found.person)),
-        "subjects_per_class": {c: len(np.unique(found.person[h])) for c, h in held.items()},
-        "examples": len(y),
-        "examples_per_class": {c: int(h.sum()) for c, h in held.items()},
-        "notes": list(found.about["notes"]),
-        "how": dict(found.about),
-    }
-    if found.about["split"] == "cross-validation":
-        row["folds"] = {"auroc": figures["auroc"] + 0.01}
-    return row
-
-
-def difference(rows: dict, other: str, metric: str) -> dict:
-    """An entry of `differences`: pretrained minus another row."""
-    first, second = rows["pretrained"], rows[other]
-    value = first[metric] - second[metric]
-    seeds = [first[metric] - v for v in second["per_seed"][metric]]
-    few = other == "mispaired" and len(first["classes"]) == 4
-    ci95 = None if few else [value - 0.03, value + 0.03]
-    reason = "7 people, fewer than 10" if few else None
-    inner = {"value": value, "ci95": ci95, "reason": reason, "per_seed": seeds}
-    excludes = ci95 is not None and (ci95[0] > 0 or ci95[1] < 0)
-    return {
-        "metric": metric,
-        **inner,
-        "claim": bool(excludes and len({s > 0 for s in seeds}) == 1),
-        "metrics": {metric: inner},
-        "subjects": first["subjects"],
-        "examples": first["examples"],
-    }

@@ -129,7 +129,7 @@ def _fill(workdir):
     )
 
 
-class _Page(HTMLParser):
+class Page(HTMLParser):
     """Tags, text and references of a page; a tag closed out of order is an error."""
 
     VOID = frozenset({"meta", "img", "source", "link", "br"})
@@ -148,6 +148,7 @@ class _Page(HTMLParser):
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
+        self.text += " " if tag in ("th", "td") else ""
 
     def handle_data(self, data):
         self.text += data
@@ -164,7 +165,7 @@ def filled(tmp_path_factory):
 def test_everything_is_on_the_page(filled):
     workdir, path, html = filled
     assert path == workdir / "report" / "index.html"
-    text = " ".join(_Page(html).text.split())
+    text = " ".join(Page(html).text.split())
     for expected in (
         "0.410 chance 0.016 (26.2 × chance)",  # retrieval
         "among all people 0.210, identity alone 0.148",
@@ -212,14 +213,14 @@ def test_a_build_of_before_the_cohort_was_noted(tmp_path):
     totals = {"splits": {"train": {"subjects": 2, "clips": 9}}}
     old = json.dumps({"recordings": [], "totals": totals})
     (tmp_path / "build_reports" / "old.json").write_text(old)
-    text = _Page(report.write_report(tmp_path).read_text()).text
+    text = Page(report.write_report(tmp_path).read_text()).text
     assert "Who was recorded" in text and "occur together" not in text
     assert "hours" not in text and "could not be shown" not in text
 
 
 def test_the_page_stands_alone_and_is_accessible(filled):
     _, _, html = filled
-    page = _Page(html)
+    page = Page(html)
     assert all(r.startswith(("#", "data:image/png;base64,")) for r in page.references)
     assert not re.search(r"https?://|@import|url\(", html)
     assert ("html", {"lang": "en"}) in page.tags
@@ -247,7 +248,7 @@ def test_figures_are_saved_light_and_dark(filled):
 
 
 def test_an_empty_folder_says_what_is_missing(tmp_path):
-    text = _Page(report.write_report(tmp_path).read_text()).text
+    text = Page(report.write_report(tmp_path).read_text()).text
     for name in ("metrics.jsonl", "results.json", "config.json", "example_clip.npz"):
         assert f"{name} is missing" in text
     assert "no build report" in text
@@ -286,7 +287,7 @@ def test_a_figure_of_an_earlier_report_does_not_stay(tmp_path):
 def test_broken_files_are_said_and_never_crash(tmp_path, name, content, expected):
     (tmp_path / "build_reports").mkdir()
     (tmp_path / name).write_text(content)
-    assert expected in _Page(report.write_report(tmp_path).read_text()).text
+    assert expected in Page(report.write_report(tmp_path).read_text()).text
 
 
 def test_no_folder_is_an_error(tmp_path):
@@ -298,7 +299,7 @@ def test_a_step_logged_again_counts_once_and_the_later(tmp_path):
     rows = [{"step": s, "train/loss": 9.0} for s in (1, 2, 3)]
     rows += [{"step": s, "train/loss": 2.5} for s in (2, 3)]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
-    page = _Page(report.write_report(tmp_path).read_text())
+    page = Page(report.write_report(tmp_path).read_text())
     (alt,) = [attrs["alt"] for tag, attrs in page.tags if tag == "img"]
     assert "9.000 at step 1, 2.500 at step 3" in alt
 
