@@ -292,14 +292,14 @@ def _mean_tokens(tokens: np.ndarray, mask: np.ndarray, mine: np.ndarray) -> np.n
 def plain_rows(record: Record, sfreq: float, staging: bool) -> list[np.ndarray]:
     """Plain features of each sleep_epoch (staging), or of the clip."""
     x, valid = record.physical(), record.valid()
+    names, modalities = record.channel_names, record.modalities
     if staging:
-        names, modalities = record.channel_names, record.modalities
-        positions = record.positions
-        return list(plain_features.staging_features(x, valid, positions, modalities, names, sfreq))
+        found = plain_features.staging_features(
+            x, valid, record.positions, modalities, names, sfreq
+        )
+        return list(found)
     window = x.shape[1] / sfreq
-    bands = plain_features.eeg_band_powers(
-        x, valid, record.positions, record.modalities, sfreq, window
-    )  # [1, F]
-    ecg = np.array(record.modalities) == "ecg"
-    beats = plain_features.heart_rate_statistics(x[ecg], valid[ecg], sfreq)
-    return [np.concatenate([bands[0], beats])]
+    brain = plain_features.wake_features(x, valid, record.positions, modalities, sfreq, window)
+    leads = [i for i, modality in enumerate(modalities) if modality == "ecg"]
+    heart = plain_features.heart_features(x[leads], valid[leads], [names[i] for i in leads], sfreq)
+    return [np.concatenate([brain[0], heart])]

@@ -34,7 +34,7 @@ _WORDS = {
     "mispaired": "of an encoder pretrained on modalities of different people, otherwise alike",
     "random": "of untrained encoders, their batch statistics calibrated on training data",
     "tokens": "mean of the pretrained tokenizer's tokens, by modality: no attention",
-    FEATURES: "plain ones: band powers and other spectral measures, heart rate and its variability",
+    FEATURES: "plain ones of EEG, eyes, muscles and heart; staging: with the night around them",
     scoring.CONTROL: "as the pretrained row; labels permuted over people, refitted each time",
 }
 
