@@ -180,10 +180,10 @@ def test_several_labels_have_intervals_auprc_among_them():
 def test_intervals_of_few_people_cover_and_the_percentile_bootstrap_does_not(skill):
     """The whole table, and the program that made it: docs/intervals.md."""
     ten, twenty = (coverage.Cell(people, (1, 4), 0.5, 0.5, skill) for people in (10, 20))
-    found = coverage.measure(ten, datasets=150, resamples=200)
+    found = coverage.measure(ten, 150, compared=150, resamples=200)
     assert min(v["covered"] for v in list(found[coverage.CHOSEN].values())[1:]) >= 0.92
     assert found[coverage.BEFORE]["auroc"]["covered"] < 0.90
-    found = coverage.measure(twenty, datasets=150, resamples=20)
+    found = coverage.measure(twenty, 200, compared=0)
     assert min(v["covered"] for v in list(found[coverage.CHOSEN].values())[1:]) >= 0.92
 
 
