@@ -11,6 +11,8 @@ Among whom decides what the answer says:
 * `across_people`, clips of all people: most of them are told apart by who they are of. Beside it
   stands what that alone would score in the very same groups (`identity_alone`).
 * `other_people`, the own clip and clips of other people only: knowing the person finds it always.
+  Where a person's clips are alike but nothing is paired, it is above chance all the same, up to one
+  in the number of people: the own clip stands alone for its person, the others for each other.
 
 Partners are brought back to unit length here (the loss leaves them as they are): otherwise clips
 whose modalities agree have longer partners, and draw every query to themselves.

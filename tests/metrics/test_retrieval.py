@@ -300,3 +300,19 @@ def test_refuses():
         retrieval(e, here, *whose, candidates=1)
     with pytest.raises(ValueError, match="3 names"):
         retrieval(e, here, *whose, names=("a", "b", "c"))
+
+
+def test_people_alike_and_unpaired_are_above_chance_among_other_people_only():
+    """Each modality has its own vector of each person: nothing of one says anything of another."""
+    rng = np.random.default_rng(13)
+    person, night = nights(5, 30)
+    tops = []
+    for _ in range(40):
+        e = np.repeat(_unit(rng.normal(size=(2, 5, 32))), 30, axis=1)
+        e = _unit(e + 0.02 * rng.normal(size=e.shape))
+        got = retrieval(e, np.ones((2, 150), bool), person, night, candidates=150)
+        tops.append([got[part]["top1"] for part in PARTS])
+        assert got["other_people"]["chance"] == pytest.approx(1 / 121)
+    within, across, others = np.mean(tops, axis=0)
+    assert within == pytest.approx(1 / 30, abs=0.01) and across == pytest.approx(1 / 150, abs=0.005)
+    assert 10 / 121 < others < 1 / 5 + 0.05
