@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from sleepfm_jax.report.figures import GROUP_MARKERS, Theme
+from sleepfm_jax.report.figures import DISTINCT_MARKS, GROUP_MARKERS, Theme
 from sleepfm_jax.report.from_predictions import Night
 from sleepfm_jax.signals import SLEEP_EPOCH_SECONDS
 
@@ -91,10 +91,11 @@ def embedding_map(
     figure = Figure(figsize=(4.4, 4.1), layout="constrained")
     axis = figure.subplots()
     names = list(dict.fromkeys(groups))
-    groups = np.asarray(groups)
+    number = {name: i for i, name in enumerate(names)}
+    mark = np.array([number[g] % DISTINCT_MARKS for g in groups], int)
     size = 22 if len(points) < 400 else 12 if len(points) < 1500 else 8
-    for i, name in enumerate(names):
-        at = points[groups == name]
+    for i, name in enumerate(names[:DISTINCT_MARKS]):  # with all groups that share the mark
+        at = points[mark == i]
         axis.scatter(
             at[:, 0],
             at[:, 1],
