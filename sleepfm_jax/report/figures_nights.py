@@ -105,7 +105,7 @@ def embedding_map(
             edgecolor=theme.ink,
             linewidth=0.25,
             alpha=0.8,
-            label=name,
+            label=name if len(name) <= 30 else name[:29] + "\N{HORIZONTAL ELLIPSIS}",
         )
     axis.set_title(title)
     axis.set_xticks([])
@@ -114,11 +114,8 @@ def embedding_map(
     axis.set_xlabel("first principal axis")
     axis.set_ylabel("second principal axis")
     if len(names) <= _MOST_NAMED:
-        figure.legend(
-            loc="outside lower left",
-            ncols=5,
-            fontsize=8.5,
-            handletextpad=0.2,
-            markerscale=min(3.0, 6.5 / size**0.5),
-        )
+        scale = 6.5 / size**0.5  # one size in the legend, however small the points
+        columns = int(np.clip(48 // (max(map(len, names)) + 4), 1, 5))
+        style = {"ncols": columns, "fontsize": 8.5, "handletextpad": 0.2, "markerscale": scale}
+        figure.legend(loc="outside lower left", **style)
     return figure
