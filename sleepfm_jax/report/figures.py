@@ -63,7 +63,7 @@ LIGHT = Theme(
     },
     rows={
         "pretrained": "#1b4f8f",
-        "random": "#8d98a5",
+        "random": "#7f8a97",
         "features": "#c4661f",
         "tokens": "#4d9bd0",
         "mispaired": "#8b3f78",

@@ -9,7 +9,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from sleepfm_jax.report.figures import ROW_LINES, Theme
-from sleepfm_jax.report.from_predictions import precision_recall, reliability, roc, thinned
+from sleepfm_jax.report.from_predictions import Curves
 from sleepfm_jax.report.results import row_name
 
 _MOST_NUMBERED = 8  # classes whose cells still have room for their numbers
@@ -60,32 +60,31 @@ def _short(name: str) -> str:
     return name if len(name) <= 14 else name[:13] + "\N{HORIZONTAL ELLIPSIS}"
 
 
-def curves(theme: Theme, asked: Mapping[str, Mapping[str, tuple]]) -> Figure:
+def curves(theme: Theme, asked: Mapping[str, Mapping[str, Curves]]) -> Figure:
     """ROC, precision against recall, and reliability; a line of panels a class.
 
     Args:
-      asked: {class: {row: (truth [n], probability [n])}}.
+      asked: {class: {row: curves}}.
     """
     figure = Figure(figsize=(8.6, 2.05 * len(asked) + 0.85), layout="constrained")
     grid = figure.subplots(len(asked), 3, squeeze=False)
     handles = {}
     for axes, (name, rows) in zip(grid, asked.items(), strict=True):
-        share = float(np.mean(next(iter(rows.values()))[0]))
+        share = next(iter(rows.values())).share
         ticks = {"color": theme.soft, "linewidth": 1.0, "linestyle": (0, (1, 2))}
         axes[0].plot([0, 1], [0, 1], **ticks)
         axes[1].plot([0, 1], [share, share], **ticks)
         axes[2].plot([0, 1], [0, 1], **ticks)
-        for row, (truth, score) in rows.items():
+        for row, lines in rows.items():
             style = {
                 "color": theme.rows.get(row, theme.soft),
                 "linestyle": ROW_LINES.get(row, "-."),
                 "linewidth": 1.9,
             }
-            (handles[row],) = axes[0].plot(*thinned(*roc(truth, score)), **style)
-            recall, precision = precision_recall(truth, score)
-            axes[1].plot(*thinned(np.r_[0, recall], np.r_[precision[0], precision]), **style)
+            (handles[row],) = axes[0].plot(*lines.roc, **style)
+            axes[1].plot(*lines.precision_recall, **style)
             axes[2].plot(
-                *reliability(truth, score),
+                *lines.reliability,
                 **style,
                 marker={"-": "o"}.get(style["linestyle"], "s" if row == "features" else "^"),
                 markersize=4,

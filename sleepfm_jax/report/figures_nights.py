@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from sleepfm_jax.report.figures import GROUP_MARKERS, Theme
+from sleepfm_jax.report.figures import DISTINCT_MARKS, GROUP_MARKERS, Theme
 from sleepfm_jax.report.from_predictions import Night
 from sleepfm_jax.signals import SLEEP_EPOCH_SECONDS
 
@@ -91,10 +91,11 @@ def embedding_map(
     figure = Figure(figsize=(4.4, 4.1), layout="constrained")
     axis = figure.subplots()
     names = list(dict.fromkeys(groups))
-    groups = np.asarray(groups)
+    number = {name: i for i, name in enumerate(names)}
+    mark = np.array([number[g] % DISTINCT_MARKS for g in groups], int)
     size = 22 if len(points) < 400 else 12 if len(points) < 1500 else 8
-    for i, name in enumerate(names):
-        at = points[groups == name]
+    for i, name in enumerate(names[:DISTINCT_MARKS]):  # with all groups that share the mark
+        at = points[mark == i]
         axis.scatter(
             at[:, 0],
             at[:, 1],
@@ -104,7 +105,7 @@ def embedding_map(
             edgecolor=theme.ink,
             linewidth=0.25,
             alpha=0.8,
-            label=name,
+            label=name if len(name) <= 30 else name[:29] + "\N{HORIZONTAL ELLIPSIS}",
         )
     axis.set_title(title)
     axis.set_xticks([])
@@ -113,11 +114,8 @@ def embedding_map(
     axis.set_xlabel("first principal axis")
     axis.set_ylabel("second principal axis")
     if len(names) <= _MOST_NAMED:
-        figure.legend(
-            loc="outside lower left",
-            ncols=5,
-            fontsize=8.5,
-            handletextpad=0.2,
-            markerscale=min(3.0, 6.5 / size**0.5),
-        )
+        scale = 6.5 / size**0.5  # one size in the legend, however small the points
+        columns = int(np.clip(48 // (max(map(len, names)) + 4), 1, 5))
+        style = {"ncols": columns, "fontsize": 8.5, "handletextpad": 0.2, "markerscale": scale}
+        figure.legend(loc="outside lower left", **style)
     return figure

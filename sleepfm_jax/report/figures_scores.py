@@ -145,7 +145,7 @@ def differences(theme: Theme, found: Mapping[str, Mapping], label: str) -> Figur
             markerfacecolor=theme.accent if holds else theme.paper,
             markeredgewidth=1.6,
         )
-        said = number(value, signed=True) + ("" if np.isfinite(low) else ", no interval")
+        said = number(value, signed=True)
         axis.annotate(
             said, (value, y), (0, 8), textcoords="offset points", ha="center", fontsize=8.5
         )

@@ -62,12 +62,34 @@ def precision_recall(truth: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, 
     return positive / max(positive[-1], 1), positive / total
 
 
-def areas(truth: np.ndarray, score: np.ndarray) -> tuple[float, float]:
-    """Area under the ROC, and average precision."""
+@dataclasses.dataclass(frozen=True)
+class Curves:
+    """One question of one row: lines (x, y) to draw, with their areas.
+
+    `share`: how many of the examples are positive; auroc, auprc: area under the ROC, and average
+    precision.
+    """
+
+    roc: tuple[np.ndarray, np.ndarray]
+    precision_recall: tuple[np.ndarray, np.ndarray]
+    reliability: tuple[np.ndarray, np.ndarray]
+    share: float
+    auroc: float
+    auprc: float
+
+
+def curves(truth: np.ndarray, score: np.ndarray) -> Curves:
+    """The curves of truth 0/1 [n], both of which occur, and probability [n]."""
     false, true = roc(truth, score)
     recall, precision = precision_recall(truth, score)
-    area = float(np.sum(np.diff(false) * (true[1:] + true[:-1]) / 2))
-    return area, float(np.sum(np.diff(recall, prepend=0.0) * precision))
+    return Curves(
+        roc=thinned(false, true),
+        precision_recall=thinned(np.r_[0, recall], np.r_[precision[0], precision]),
+        reliability=reliability(truth, score),
+        share=float(np.mean(truth)),
+        auroc=float(np.sum(np.diff(false) * (true[1:] + true[:-1]) / 2)),
+        auprc=float(np.sum(np.diff(recall, prepend=0.0) * precision)),
+    )
 
 
 def _above(truth: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

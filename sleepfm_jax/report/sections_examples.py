@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from sleepfm_jax.metrics.predictions import Predictions
-from sleepfm_jax.report import figures, figures_curves, figures_nights
+from sleepfm_jax.report import figures, figures_curves, figures_nights, from_predictions
 from sleepfm_jax.report.from_predictions import (
-    areas,
+    Curves,
     guesses,
     has_nights,
     median_night,
@@ -52,7 +52,10 @@ def per_label(shown: dict[str, Predictions], slug: str, folder: Path) -> dict:
     lines = []
     for k, name in enumerate(found.classes):
         y = found.label[:, k]
-        scored = [number(v) for v in areas(*asked[name])] if name in asked else ["n/a", "n/a"]
+        scored = ["n/a", "n/a"]
+        if name in asked:
+            drawn = from_predictions.curves(*asked[name])
+            scored = [number(drawn.auroc), number(drawn.auprc)]
         for answer in (1, 0):
             cells = guess[y == answer, k]
             scored.append(number(float(np.mean(cells == answer))) if len(cells) else "n/a")
@@ -98,17 +101,18 @@ def confusions(shown: dict[str, Predictions], slug: str, folder: Path) -> dict:
 
 
 def curves(shown: dict[str, Predictions], slug: str, folder: Path) -> dict:
-    asked: dict[str, dict[str, tuple]] = {}
+    asked: dict[str, dict[str, Curves]] = {}
+    left_out = 0
     for row, found in _main(shown).items():
-        for name, pair in questions(found).items():
-            asked.setdefault(name, {})[row] = pair
+        every = questions(found)
+        left_out = max(left_out, len(every) - _MOST_QUESTIONS)
+        for name, pair in list(every.items())[:_MOST_QUESTIONS]:
+            asked.setdefault(name, {})[row] = from_predictions.curves(*pair)
     if not asked:
         return {}
-    left_out = len(asked) - _MOST_QUESTIONS
-    asked = dict(list(asked.items())[:_MOST_QUESTIONS])
     said = {}
     for name, rows in asked.items():
-        each = [f"{row_name(row)} {number(areas(*pair)[0])}" for row, pair in rows.items()]
+        each = [f"{row_name(row)} {number(lines.auroc)}" for row, lines in rows.items()]
         said[name] = f"{name}: {', '.join(each)}"
     alt = "ROC, precision-recall and reliability curves."
     lead = (
@@ -117,7 +121,7 @@ def curves(shown: dict[str, Predictions], slug: str, folder: Path) -> dict:
     )
     if not any(several_labels(found) for found in shown.values()):
         lead += " The fit weighs classes alike, so the probability of a rare class is too high."
-    if left_out > 0:
+    if left_out:
         lead += f" The first {_MOST_QUESTIONS}; {left_out} more are in the predictions."
     pages = [list(asked)[i : i + _ON_A_PAGE] for i in range(0, len(asked), _ON_A_PAGE)]
     drawn = []

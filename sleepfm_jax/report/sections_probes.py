@@ -176,17 +176,19 @@ def _level(value: Any) -> str:
 
 
 def _more(rows: dict[str, dict]) -> dict:
-    """The figures beside the table: {"rows": names, "metrics": [(name, values)]}."""
+    """The figures beside the table: {"rows": names, "metrics": [(name, [(value, interval)])]}."""
     kept = {n: row for n, row in rows.items() if not is_difference(n)}
     lines = []
     for m in MORE_METRICS:
         if any(is_finite(row.get(m)) for row in kept.values()):
-            each = [f"{number(row.get(m))} {interval(row, m)}".strip() for row in kept.values()]
+            each = [(number(row.get(m)), interval(row, m)) for row in kept.values()]
             lines.append((MORE_METRICS[m], each))
     for key, words in (("unweighted", "fit without class weights"), ("folds", "mean over folds")):
         every = [row.get(key) or {} for row in kept.values()]
         for m in dict.fromkeys(m for one in every for m in one):
-            lines.append((f"{metric_name(m)}, {words}", [number(one.get(m)) for one in every]))
+            lines.append(
+                (f"{metric_name(m)}, {words}", [(number(one.get(m)), "") for one in every])
+            )
     return {"rows": [row_name(n) for n in kept], "metrics": lines}
 
 

@@ -37,9 +37,10 @@ def test_curves_are_scikit_learns(seed):
     truth = rng.integers(0, 2, n)
     truth[:2] = 0, 1
     score = rng.integers(0, 6, n) / 5 if seed % 2 else rng.random(n)  # with ties, and without
-    area, precision = numbers.areas(truth, score)
-    assert area == pytest.approx(sk.roc_auc_score(truth, score), abs=1e-12)
-    assert precision == pytest.approx(sk.average_precision_score(truth, score), abs=1e-12)
+    found = numbers.curves(truth, score)
+    assert found.auroc == pytest.approx(sk.roc_auc_score(truth, score), abs=1e-12)
+    assert found.auprc == pytest.approx(sk.average_precision_score(truth, score), abs=1e-12)
+    assert found.share == truth.mean()
     false, true, _ = sk.roc_curve(truth, score, drop_intermediate=False)
     np.testing.assert_allclose(numbers.roc(truth, score), (false, true))
 
