@@ -65,11 +65,11 @@ class Pretrained:
 
     def randomised(self, seed: int) -> Pretrained:
         """The same architecture before training: the baseline that says what training added."""
-        params, stats = jax.jit(self.model.init)(jax.random.key(seed))
+        params, stats = _init(self.model)(jax.random.key(seed))
         return dataclasses.replace(self, params=params, stats=stats, source="", step=None)
 
     def calibrated(
-        self, examples: Examples, *, batches: int = 8, batch_size: int = 32
+        self, examples: Examples, *, batches: int = 4, batch_size: int = 32
     ) -> Pretrained:
         """The same weights with batch statistics estimated anew on data.
 
@@ -159,6 +159,12 @@ class Pretrained:
             for row, number in enumerate(index):
                 if number >= 0:
                     yield int(number), {name: value[row] for name, value in out.items()}
+
+
+@functools.cache
+def _init(model: Any):
+    """Compiled once for all seeds."""
+    return jax.jit(model.init)
 
 
 @functools.cache
