@@ -33,6 +33,7 @@ def citation(dataset: str, name: str, row: Mapping[str, Any], metric: str) -> st
         (metric_name(metric), value),
         ("people, examples", f"{_said(row.get('subjects'))}, {_said(row.get('examples'))}"),
         ("protocol", f"{_said(how.get('protocol'))}; scored on {_said(how.get('split'))}"),
+        ("L2", _said(how.get("l2"))),
         ("features", _said(how.get("features"))),
         ("checkpoint", _said(how.get("checkpoints"))),
         ("step", _said(how.get("steps"))),

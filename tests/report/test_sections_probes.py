@@ -53,6 +53,7 @@ def test_every_dataset_shows_its_rows_differences_people_and_levels(run):
         "weights 9be1d0aa42c7",
         "fingerprint 3f2a9c0d71e4",
         "step 4000",
+        "L2 0.01",
         "python -m launch.probe --workdir=RUN --dataset=short_ecg",
         "predictions/diagnoses/random.npz",
     ):
