@@ -9,25 +9,31 @@ from typing import Any
 from absl import logging
 
 from sleepfm_jax.metrics import predictions, scoring
-from sleepfm_jax.report.results import merge_results
+from sleepfm_jax.report.results import RESULTS, merge_results, read_json
 
 
 def recompute(workdir: str | os.PathLike[str]) -> dict[str, Any]:
     """Computes `probes` and `differences` of every dataset with predictions anew, and replaces
-    what results.json held of them.
+    what results.json held of these datasets; of others it keeps what is there.
 
     Returns:
-      The two, as they are in results.json.
+      The two, of these datasets, as they are in results.json.
+
+    Raises:
+      ValueError: when the present results.json cannot be read.
     """
-    found, problems = predictions.load_all(Path(workdir))
+    workdir = Path(workdir)
+    found, problems = predictions.load_all(workdir)
     for problem in problems:
         logging.warning("%s", problem)
-    update: dict[str, dict[str, Any]] = {"probes": {}, "differences": {}}
+    computed: dict[str, dict[str, Any]] = {"probes": {}, "differences": {}}
     for dataset, rows in found.items():
-        scored, differences = scoring.tables(rows)
-        if scored:
-            update["probes"][dataset] = scored
-        if differences:
-            update["differences"][dataset] = differences
-    merge_results(workdir, update, replace=("probes", "differences"))
-    return update
+        computed["probes"][dataset], computed["differences"][dataset] = scoring.tables(rows)
+    if found:
+        before, _ = read_json(workdir / RESULTS)
+        whole = {
+            key: (before.get(key) if isinstance(before.get(key), dict) else {}) | mine
+            for key, mine in computed.items()
+        }
+        merge_results(workdir, whole, replace=tuple(whole))
+    return computed

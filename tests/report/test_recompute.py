@@ -1,0 +1,51 @@
+"""results.json from predictions: of every dataset its own, from the files alone, nothing else lost."""
+
+from __future__ import annotations
+
+import json
+
+from sleepfm_jax.metrics import predictions as files
+from sleepfm_jax.metrics import scoring
+from sleepfm_jax.report.recompute import recompute
+from sleepfm_jax.report.results import merge_results
+from tests.helpers.made_predictions import made_predictions
+
+
+def results(workdir):
+    return json.loads((workdir / "results.json").read_text())
+
+
+def test_two_staging_datasets_are_two_rows_rebuilt_from_their_files(tmp_path):
+    for seed, dataset in enumerate(("shhs", "mesa")):
+        for row, strength in (("pretrained", 2.0), ("random", 0.5)):
+            made = made_predictions(
+                "staging", people=12, classes=5, each=10, strength=strength, seed=seed, row=row
+            )
+            files.save(files.path_of(tmp_path, dataset, row), made)
+    recompute(tmp_path)
+    first = results(tmp_path)
+    assert set(first["probes"]) == set(first["differences"]) == {"shhs", "mesa"}
+    assert list(first["probes"]["shhs"]) == ["pretrained", "random"]
+    values = {d: rows["pretrained"]["kappa"] for d, rows in first["probes"].items()}
+    assert values["shhs"] != values["mesa"]
+    alone = scoring.score(files.load(files.path_of(tmp_path, "mesa", "random")))
+    assert first["probes"]["mesa"]["random"] == json.loads(json.dumps(alone))
+    (tmp_path / "results.json").unlink()
+    recompute(tmp_path)
+    assert results(tmp_path) == first
+
+
+def test_what_has_no_predictions_stays_and_what_has_is_replaced(tmp_path):
+    old = {
+        "probes": {"staging": {"pretrained": {"f1": 0.5}}, "made": {"gone": {"f1": 0.1}}},
+        "retrieval": {"within_person": {"top1": 0.4}},
+    }
+    merge_results(tmp_path, old)
+    recompute(tmp_path)
+    assert results(tmp_path) == old, "no predictions: nothing to compute from"
+    files.save(files.path_of(tmp_path, "made", "pretrained"), made_predictions())
+    recompute(tmp_path)
+    found = results(tmp_path)
+    assert found["probes"]["staging"] == old["probes"]["staging"]
+    assert list(found["probes"]["made"]) == ["pretrained"]
+    assert found["retrieval"] == old["retrieval"]
