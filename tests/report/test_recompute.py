@@ -1,4 +1,4 @@
-"""results.json from predictions: of every dataset its own, from the files alone, nothing else lost."""
+"""results.json from predictions: each dataset its own, from the files alone, nothing else lost."""
 
 from __future__ import annotations
 
