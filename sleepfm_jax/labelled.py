@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import collections
+import concurrent.futures
 import dataclasses
 import functools
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -219,29 +221,38 @@ class _Rows:
         self._examples: list[tuple] = []
         self._plain: list[np.ndarray] = []
         nights: dict[str, list[tuple[float, np.ndarray, int]]] = collections.defaultdict(list)
-        for i in tqdm(range(len(records)), desc=f"{records.split}: {FEATURES}", mininterval=1.0):
-            record = records[i]
-            person = data.people.pseudonym(record.subject)
-            if person in leaked:
-                continue
-            labels = dict(data.labels_of(record))
-            measured: list[np.ndarray] = []
-            if labels or data.staging:  # an unscored sleep_epoch is its neighbours' context
-                measured = plain_rows(record, records.metadata["sfreq"], data.staging)
-            for window, row in enumerate(measured):
-                epoch = window if data.staging else -1
-                place = -1
-                if epoch in labels:
-                    place = len(self.places)
-                    self.places.append((i, epoch))
-                    who = (person, record.recording, record.clip, epoch)
-                    self._examples.append((*who, labels[epoch]))
-                    self._plain.append(row)
-                if data.staging:
-                    seconds = record.start + window * signals.SLEEP_EPOCH_SECONDS
-                    nights[record.recording].append((seconds, row, place))
+        with concurrent.futures.ThreadPoolExecutor(_threads()) as pool:
+            read = pool.map(lambda i: self._read(i, leaked), range(len(records)))
+            shown = tqdm(
+                read, total=len(records), desc=f"{records.split}: {FEATURES}", mininterval=1.0
+            )
+            for i, (who, start, labels, measured) in enumerate(shown):
+                for window, row in enumerate(measured):
+                    epoch = window if data.staging else -1
+                    place = -1
+                    if epoch in labels:
+                        place = len(self.places)
+                        self.places.append((i, epoch))
+                        self._examples.append((*who, epoch, labels[epoch]))
+                        self._plain.append(row)
+                    if data.staging:
+                        seconds = start + window * signals.SLEEP_EPOCH_SECONDS
+                        nights[who[1]].append((seconds, row, place))
         for night in nights.values():
             self._put_into_context(*zip(*night))
+
+    def _read(self, i: int, leaked: frozenset[str]):
+        """(person, recording, clip), start in s, labels by sleep_epoch and plain features of a
+        record; nothing of somebody who is left out."""
+        record = self.records[i]
+        who = (self.data.people.pseudonym(record.subject), record.recording, record.clip)
+        if who[0] in leaked:
+            return who, record.start, {}, []
+        labels = dict(self.data.labels_of(record))
+        measured: list[np.ndarray] = []
+        if labels or self.data.staging:  # an unscored sleep_epoch is its neighbours' context
+            measured = plain_rows(record, self.records.metadata["sfreq"], self.data.staging)
+        return who, record.start, labels, measured
 
     def _put_into_context(self, seconds, rows, places) -> None:
         """The rows of one recording, which see their neighbours."""
@@ -279,6 +290,11 @@ class _Rows:
                 token = of_record[i][1][max(epoch, 0)]
                 tokens.append(None if token is None else token.ravel())
         return features, tokens
+
+
+def _threads() -> int:
+    """Most of a plain feature's time is in NumPy and SciPy, which let other threads work."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _mean_tokens(tokens: np.ndarray, mask: np.ndarray, mine: np.ndarray) -> np.ndarray | None:
