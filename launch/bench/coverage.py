@@ -218,7 +218,7 @@ def cells() -> list[Cell]:
 
 
 def table(results: list[tuple[Cell, dict]]) -> str:
-    """Markdown: a line a cell, before → after."""
+    """Markdown: a line a cell, before → after; n/a where under 4 % of the data sets have one."""
     lines = [["people", "examples", "class 1", "label is", "model", "n/a", *SHOWN]]
     lines.append(["---"] * len(lines[0]))
     for cell, found in results:
@@ -232,7 +232,10 @@ def table(results: list[tuple[Cell, dict]]) -> str:
             f"{100 * (1 - after['given']):.0f} %",
         ]
         for name in SHOWN:
-            ends = [w[name]["covered"] if w and name in w else None for w in (before, after)]
+            ends = [
+                w[name]["covered"] if w and w["given"] >= few else None
+                for w, few in ((before, 0), (after, 0.04))
+            ]
             row.append(" → ".join("n/a" if e is None else f"{e:.3f}".lstrip("0") for e in ends))
         lines.append(row)
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
