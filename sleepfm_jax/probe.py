@@ -238,6 +238,7 @@ def _about(
     notes = list(dict.fromkeys(note for fit in fits for note in fit.notes))
     if any(encoder.people is None for encoder in row.encoders if row.name != "random"):
         notes.append(people.NOT_TOLD)
+    stored = [encoder for encoder in row.encoders if encoder.source]
     scalings = {encoder.model.layout.input_scaling for encoder in row.encoders}
     return {
         "row": row.name,
@@ -249,8 +250,8 @@ def _about(
         "classes": data.classes,
         "split": "cross-validation" if data.protocol == "cross-validation" else "test",
         "features": _WORDS[row.name],
-        "checkpoints": [encoder.source for encoder in row.encoders],
-        "steps": [encoder.step for encoder in row.encoders],
+        "checkpoints": [encoder.source for encoder in stored],
+        "steps": [encoder.step for encoder in stored],
         "weights": [encoder.fingerprint for encoder in row.encoders],
         "channels": channels if row.encoders else "all",
         "input_scaling": ", ".join(sorted(scalings)) or "physical units",
