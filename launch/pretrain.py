@@ -36,25 +36,45 @@ flags.adopt_module_key_flags(hosts)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of this run; made if it does not exist.")
 
 
-def pretrain(config: Mapping[str, Any], data_dir: str, workdir: str) -> dict[str, Any]:
+_WHOLE = ("evaluations", "retrieval")
+"""Of results.json: what another run of the evaluations replaces as a whole."""
+
+
+def pretrain(
+    config: Mapping[str, Any], data_dir: str, workdir: str, command: str = ""
+) -> dict[str, Any]:
     """Trains, and leaves in workdir what `sleepfm_jax.train.train` says, what the run was made of,
     results.json and report/. Returns what was added to results.json."""
     import jax
 
     from sleepfm_jax import train
+    from sleepfm_jax.data import datasets
     from sleepfm_jax.report import page, results, run_folder
+    from sleepfm_jax.report.made_by import made_by
 
     def begun(config, records):
         run_folder.write_inputs(Path(workdir), config, records)
 
     update = train.train(config, data_dir, workdir, begun)
     update["versions"] = results.versions()
-    for figures in update["evaluations"].values():
+    for row, figures in update["evaluations"].items():
         # The report's headline is that of the first row; the rest stays under its row's name.
         if "retrieval" in figures and "retrieval" not in update:
-            update["retrieval"] = figures.pop("retrieval")
+            update["retrieval"] = figures.pop("retrieval") | {
+                "how": {
+                    "datasets": {
+                        name: datasets.fingerprint(data_dir, name)
+                        for name in config["data"]["datasets"]
+                    },
+                    "split": config["evaluators"][row]["split"],
+                    "step": config["steps"],
+                    "seed": config["seed"],
+                    **made_by(command),
+                }
+            }
     if jax.process_index() == 0:
-        results.merge_results(workdir, update)
+        # As a whole: what another evaluation left out or scored is not of this one.
+        results.merge_results(workdir, update, replace=[k for k in _WHOLE if k in update])
         page.write_report(workdir)
     return update
 
@@ -65,7 +85,8 @@ def main(argv: list[str]) -> int:
         raise app.UsageError(f"unexpected argument {argv[1]!r}: flags begin with --")
     hosts.start_jax()
     data_dir = _DATA_DIR.value or f"{_WORKDIR.value}/data"
-    found = pretrain(_CONFIG.value.to_dict(), data_dir, _WORKDIR.value)
+    command = programs.command("launch.pretrain")
+    found = pretrain(_CONFIG.value.to_dict(), data_dir, _WORKDIR.value, command)
     if "retrieval" in found:
         for part, among in (("within_person", "a person's night"), ("across_people", "everybody")):
             figures = found["retrieval"][part]

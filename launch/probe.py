@@ -20,8 +20,6 @@ WORKDIR/report/index.html, and a table is printed. Exit code 0 means that they a
 
 from __future__ import annotations
 
-import shlex
-import sys
 import time
 
 from absl import app, flags
@@ -89,7 +87,7 @@ def main(argv: list[str]) -> int:
         seeds=_SEEDS.value,
         permutations=_PERMUTATIONS.value,
         seed=_SEED.value,
-        command=f"python -m launch.probe {shlex.join(sys.argv[1:])}",
+        command=programs.command("launch.probe"),
     )
     run_folder.copy_build_reports(
         workdir, datasets.open_records(_DATA_DIR.value, [_DATASET.value], "train")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import shlex
 import sys
 import threading
 import traceback
@@ -195,3 +196,8 @@ def _quiet_libraries() -> None:
             not (record.exc_info and record.exc_info[1] and storage_error(record.exc_info[1]))
         )
     )
+
+
+def command(module: str) -> str:
+    """What the user typed, to be typed again."""
+    return f"python -m {module} {shlex.join(sys.argv[1:])}"

@@ -31,8 +31,10 @@ def main(argv: list[str]) -> int:
     from sleepfm_jax.report.recompute import recompute
 
     workdir = folders.local(_WORKDIR.value, "--workdir")
-    if not (workdir / "results.json").exists():
-        raise StorageError(f"{workdir}: no results.json: run launch.pretrain or launch.probe")
+    if not any((workdir / name).exists() for name in ("results.json", "predictions")):
+        raise StorageError(
+            f"{workdir}: no results.json and no predictions: run launch.pretrain or launch.probe"
+        )
     try:
         seconds = {name: float(s) for name, s in (item.split("=") for item in _SECONDS.value)}
     except ValueError as error:

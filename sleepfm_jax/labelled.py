@@ -48,12 +48,12 @@ class Labels(NamedTuple):
 class Gathered(NamedTuple):
     """Attributes:
     examples: of each split. features: name → split → float [N, F], the same examples for all.
-    left_out: reason → how many.
+    left_out: split → reason → how many.
     """
 
     examples: dict[str, Labels]
     features: dict[str, dict[str, np.ndarray]]
-    left_out: dict[str, int]
+    left_out: dict[str, dict[str, int]]
 
 
 class Labelled:
@@ -89,12 +89,13 @@ class Labelled:
             self.protocol = "splits" if validation else "test"
             splits = ("train", "validation", "test") if validation else ("train", "test")
             self.scored = splits[1:]
-        else:
-            self.protocol, splits = "cross-validation", ("train",)
+        else:  # without a test split nobody was set apart to be scored: everybody is, in turn
+            self.protocol = "cross-validation"
+            splits = ("train", "validation") if validation else ("train",)
             self.scored = splits
         self.records = {split: datasets.Records([folder], split) for split in splits}
         self.people = people.read(folder)
-        self.identity = datasets.identities(data_dir, [dataset])[dataset]
+        self.fingerprint = datasets.fingerprint(data_dir, dataset)
         metadata = self.records["train"].metadata
         self.label_kind, self.classes = metadata["label_kind"], list(metadata["classes"])
         if self.label_kind == "none":
@@ -127,9 +128,7 @@ class Labelled:
         for encoder in encoders.values():
             encoder.check_made_alike(self.records["train"].metadata, self.records["train"].name)
         leaked = self._leaked(encoders.values())
-        found = Gathered({}, collections.defaultdict(dict), collections.Counter())
-        if leaked:
-            found.left_out["people that a checkpoint was trained on"] = len(leaked)
+        found = Gathered({}, collections.defaultdict(dict), {})
         for split, records in self.records.items():
             rows = _Rows(self, records, leaked if split in self.scored else frozenset())
             features = {FEATURES: rows.plain()}
@@ -144,12 +143,14 @@ class Labelled:
             if not usable:
                 raise DatasetError(f"{records.folders[0]}: no labelled example in split {split!r}")
             if missing := len(rows.places) - len(usable):
-                logging.info("%s: %d examples are mostly gaps and left out", split, missing)
-                found.left_out["examples that are mostly gaps"] += missing
+                rows.left_out["examples that are mostly gaps"] = missing
+            found.left_out[split] = dict(rows.left_out)
+            for reason, count in rows.left_out.items():
+                logging.info("%s: left out: %d %s", split, count, reason)
             found.examples[split] = rows.labels(usable)
             for name, x in features.items():
                 found.features[name][split] = np.stack([x[i] for i in usable])
-        return found
+        return _in_one(found) if self.protocol == "cross-validation" else found
 
     def _leaked(self, encoders: Iterable[Pretrained]) -> frozenset[str]:
         """People to be left out: those of the scored splits that an encoder was trained on."""
@@ -198,7 +199,7 @@ class Labelled:
             scored = np.flatnonzero(record.stages != signals.UNSCORED)
             return [(int(epoch), int(record.stages[epoch])) for epoch in scored]
         if self.label_kind == "multilabel":
-            return [(-1, record.labels)]
+            return [(-1, record.labels)] if np.isfinite(record.labels).any() else []
         known = np.isfinite(record.labels).all()
         return [(-1, int(np.argmax(record.labels)))] if known else []
 
@@ -212,11 +213,24 @@ class Labelled:
         return [epoch_of == epoch for epoch in range(count)]
 
 
+def _in_one(found: Gathered) -> Gathered:
+    """All splits as "train": what is cross-validated."""
+    if len(found.examples) == 1:
+        return found
+    columns = zip(*found.examples.values())
+    return Gathered(
+        {"train": Labels(*(np.concatenate(column) for column in columns))},
+        {name: {"train": np.concatenate(list(x.values()))} for name, x in found.features.items()},
+        found.left_out,
+    )
+
+
 class _Rows:
     """The labelled examples of one split, in the records' order, and features of them."""
 
     def __init__(self, data: Labelled, records: datasets.Records, leaked: frozenset[str]):
         self.data, self.records = data, records
+        self.left_out: dict[str, int] = collections.Counter()
         self.places: list[tuple[int, int]] = []  # (record, sleep_epoch or -1)
         self._examples: list[tuple] = []
         self._plain: list[np.ndarray] = []
@@ -226,7 +240,16 @@ class _Rows:
             shown = tqdm(
                 read, total=len(records), desc=f"{records.split}: {FEATURES}", mininterval=1.0
             )
+            seen = set()
             for i, (who, start, labels, measured) in enumerate(shown):
+                if who[0] in leaked:
+                    seen.add(who[0])
+                    continue
+                if missing := (len(measured) if data.staging else 1) - len(labels):
+                    what = (
+                        "sleep_epochs without a stage" if data.staging else "clips without a label"
+                    )
+                    self.left_out[what] += missing
                 for window, row in enumerate(measured):
                     epoch = window if data.staging else -1
                     place = -1
@@ -238,6 +261,8 @@ class _Rows:
                     if data.staging:
                         seconds = start + window * signals.SLEEP_EPOCH_SECONDS
                         nights[who[1]].append((seconds, row, place))
+        if seen:
+            self.left_out["people that a checkpoint was trained on"] = len(seen)
         for night in nights.values():
             self._put_into_context(*zip(*night))
 

@@ -6,8 +6,7 @@ What is left behind are predictions (`metrics.predictions`), a file a row; figur
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,10 @@ from typing import Any
 import numpy as np
 from absl import logging
 
+from sleepfm_jax import config as configuration
 from sleepfm_jax import pretrained
 from sleepfm_jax.data import people
-from sleepfm_jax.errors import DatasetError
+from sleepfm_jax.errors import CheckpointError, DatasetError
 from sleepfm_jax.labelled import FEATURES, RAW, Gathered, Labelled
 from sleepfm_jax.metrics import predictions as files
 from sleepfm_jax.metrics import scoring
@@ -32,7 +32,8 @@ FOLDS = 5
 _WORDS = {
     "pretrained": "of the pretrained encoder: mean tokens and the clip's vector, by modality",
     "mispaired": "of an encoder pretrained on modalities of different people, otherwise alike",
-    "random": "of untrained encoders, their batch statistics calibrated on training data",
+    "random": "of untrained encoders, their batch statistics calibrated on the training split's "
+    "signals (in cross-validation everybody's; no label is looked at)",
     "tokens": "mean of the pretrained tokenizer's tokens, by modality: no attention",
     FEATURES: "plain ones of EEG, eyes, muscles and heart; staging: with the night around them",
     scoring.CONTROL: "as the pretrained row; labels permuted over people, refitted each time",
@@ -41,11 +42,13 @@ _WORDS = {
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """What is fitted: names of its features in `Gathered`, one an encoder, and what they are of."""
+    """What is fitted: names of its features in `Gathered`, one an encoder; what they are of, and
+    with what seed each encoder was trained or drawn."""
 
     name: str
     features: tuple[str, ...]
     encoders: tuple[Pretrained, ...] = ()
+    seeds: tuple[int, ...] = ()
 
 
 def probe(
@@ -66,7 +69,7 @@ def probe(
     each row under workdir/predictions/dataset.
 
     Args:
-      checkpoints: runs of one configuration that differ by their seed: repeats of one row.
+      checkpoints: runs of one configuration that differ by their seed.
       mispaired: runs with `config.data.mispaired`, else as the first.
       seeds: how many untrained encoders; and how many draws of folds, or of validation people,
         where the dataset leaves these open.
@@ -79,52 +82,82 @@ def probe(
 
     Raises:
       LeakError: it would score people that an encoder was trained on.
-      CheckpointError, DatasetError: what was asked for cannot be.
+      CheckpointError, DatasetError: what was asked for cannot be, or is not what it is called.
     """
-    data = Labelled(data_dir, dataset, channels, exclude_pretrained)
     trained = [pretrained.load(folder) for folder in checkpoints]
     controls = [pretrained.load(folder) for folder in mispaired]
+    _check_encoders(trained, controls)
+    data = Labelled(data_dir, dataset, channels, exclude_pretrained)
     rows = [_encoder_row("pretrained", trained)]
     if controls:
         rows.append(_encoder_row("mispaired", controls))
-    untrained = [data.calibrated(trained[0].randomised(seed + 1 + i)) for i in range(seeds)]
-    rows.append(_encoder_row("random", untrained))
+    drawn = [seed + 1 + i for i in range(seeds)]  # 0 may be that of the pretraining
+    untrained = [data.calibrated(trained[0].randomised(each)) for each in drawn]
+    rows.append(_encoder_row("random", untrained, drawn))
     encoders = {name: e for row in rows for name, e in zip(row.features, row.encoders)}
     first = rows[0].features[0]
     gathered = data.gather(encoders, raw_tokens_of=first)
-    rows.append(Row("tokens", (RAW + first,), (trained[0],)))
-    rows.append(Row(FEATURES, (FEATURES,)))
+    rows.append(Row("tokens", (RAW + first,), (trained[0],), rows[0].seeds[:1]))
+    rows.append(Row(FEATURES, (FEATURES,), (), (seed,)))
     _check_people(data, gathered)
 
     made = made_by(command)
-    map_ = _principal_axes(gathered.features[first][_scored_split(data)])
-    written = []
-    chosen: list[float] = []
+    times = math.lcm(*(len(row.features) for row in rows))
+    times *= -(-seeds // times)  # the same draws for all rows, each encoder as often as the others
+    found: dict[str, Predictions] = {}
     for row in rows:
-        fits, drawn = _repeats(data, gathered, row, seeds, seed)
+        fits, numbers = _repeats(data, gathered, row, times, seed)
         about = _about(data, gathered, row, fits, channels) | made
-        if row.name == "pretrained":
-            chosen = [l2 for fit in fits for l2 in fit.l2]
-        found = _predictions(data, gathered, fits, drawn, about, map_)
-        files.save(files.path_of(workdir, dataset, row.name), found)
-        written.append(row.name)
-        logging.info("%s: %s: predictions written", dataset, row.name)
-    control = files.path_of(workdir, dataset, scoring.CONTROL)
-    control.unlink(missing_ok=True)  # of another probe
+        found[row.name] = _predictions(data, gathered, fits, numbers, about)
+        logging.info("%s: %s: fitted", dataset, row.name)
+    map_ = _principal_axes(gathered.features[first][_scored_split(data)])
+    found["pretrained"] = dataclasses.replace(found["pretrained"], map=map_)
     if permutations:
-        l2 = float(np.median(chosen))
-        found = _permuted(data, gathered, rows[0], permutations, seed, l2)
-        about = _about(data, gathered, rows[0], found[0], channels) | made
-        about |= {"row": scoring.CONTROL, "features": _WORDS[scoring.CONTROL]}
-        drawn = np.arange(seed, seed + permutations)
-        files.save(control, _predictions(data, gathered, found[0], drawn, about, None, found[1]))
-        written.append(scoring.CONTROL)
-    return written
+        chosen = [l2 for each in found["pretrained"].about["l2"] for l2 in each]
+        found[scoring.CONTROL] = _permuted(
+            data, gathered, found["pretrained"].about, first, permutations, seed, np.median(chosen)
+        )
+    for name in {*scoring.ROWS, scoring.CONTROL} - set(found):  # of a probe of something else
+        files.path_of(workdir, dataset, name).unlink(missing_ok=True)
+    for name, each in found.items():
+        files.save(files.path_of(workdir, dataset, name), each)
+    return list(found)
 
 
-def _encoder_row(name: str, encoders: Sequence[Pretrained]) -> Row:
+def _encoder_row(
+    name: str, encoders: Sequence[Pretrained], seeds: Sequence[int] | None = None
+) -> Row:
     names = tuple(f"{name} {i + 1}" for i in range(len(encoders)))
-    return Row(name, names, tuple(encoders))
+    seeds = [encoder.config["seed"] for encoder in encoders] if seeds is None else seeds
+    return Row(name, names, tuple(encoders), tuple(seeds))
+
+
+def _check_encoders(trained: Sequence[Pretrained], controls: Sequence[Pretrained]) -> None:
+    """What is called mispaired is, what is not is not, and seeds are of one configuration.
+
+    Raises:
+      CheckpointError: says which is not.
+    """
+    for encoders, mispaired in ((trained, False), (controls, True)):
+        for encoder in encoders:
+            if bool(encoder.config["data"]["mispaired"]) is not mispaired:
+                flag = "--mispaired" if mispaired else "--checkpoint"
+                raise CheckpointError(
+                    f"{flag}={encoder.source}: its config.data.mispaired is {not mispaired}"
+                )
+        if len({encoder.fingerprint for encoder in encoders}) < len(encoders):
+            sources = ", ".join(encoder.source for encoder in encoders)
+            raise CheckpointError(f"{sources}: the same weights twice are no two seeds")
+    first = trained[0]
+    for encoder in (*trained[1:], *controls):
+        # Both are called seeds or controls of the first: all else must be alike.
+        here = {**encoder.config, "seed": first.config["seed"]}
+        here["data"] = {**here["data"], "mispaired": first.config["data"]["mispaired"]}
+        if other := configuration.same_run(first.config, here):
+            raise CheckpointError(
+                f"{encoder.source} was trained otherwise than {first.source} "
+                f"({'; '.join(other)}): probe it in a workdir of its own"
+            )
 
 
 def _scored_split(data: Labelled) -> str:
@@ -140,17 +173,21 @@ def _check_people(data: Labelled, gathered: Gathered) -> None:
 
 
 def _repeats(
-    data: Labelled, gathered: Gathered, row: Row, seeds: int, seed: int
+    data: Labelled, gathered: Gathered, row: Row, times: int, seed: int
 ) -> tuple[list[Fit], np.ndarray]:
-    """The fits of a row and what each was drawn with. A seed matters to encoders that were drawn,
-    and where folds or validation people are."""
+    """The fits of a row and the seed of each: of its encoder where the splits are given, otherwise
+    of the draw of folds or validation people, `times` of them."""
     drawn = len(row.features)
-    count = drawn if data.protocol == "splits" else max(seeds, drawn)
+    impute = row.name == FEATURES
+    if data.protocol == "splits":
+        fits = [fit(data, gathered, name, seed=seed, impute=impute) for name in row.features]
+        return fits, np.array(row.seeds)
+    numbers = np.arange(seed, seed + times)
     fits = [
-        fit(data, gathered, row.features[r % drawn], seed=seed + r, impute=row.name == FEATURES)
-        for r in range(count)
+        fit(data, gathered, row.features[i % drawn], seed=int(number), impute=impute)
+        for i, number in enumerate(numbers)
     ]
-    return fits, np.arange(seed, seed + count)
+    return fits, numbers
 
 
 def fit(
@@ -183,35 +220,69 @@ def fit(
             folds = min(FOLDS, max(3, len(np.unique(parts["train"][2]))))
             return grouped_cv_probe(*parts["train"], folds=folds, seed=seed, **options)
         if data.protocol == "test":
-            train, validation = hold_out_validation(parts["train"], seed=seed)
             whole = parts["train"]
+            train, validation = hold_out_validation(whole, seed=seed)
             parts["train"] = tuple(column[train] for column in whole)
             parts["validation"] = tuple(column[validation] for column in whole)
+            options["splits"] = "official test split, validation subjects drawn from training"
         return fit_probe(parts["train"], parts["validation"], parts["test"], **options)
     except ValueError as error:
         raise DatasetError(f"{data.name} cannot be probed: {error}") from error
 
 
 def _permuted(
-    data: Labelled, gathered: Gathered, row: Row, count: int, seed: int, l2: float
-) -> tuple[list[Fit], np.ndarray]:
-    """Fits on permuted labels, with the one L2 that the true labels chose, and those labels of the
-    scored split, [R, N] or [R, N, K]."""
-    fits, drawn = [], []
-    for r in range(count):
-        rng = np.random.default_rng([seed, r])
+    data: Labelled,
+    gathered: Gathered,
+    about: Mapping[str, Any],
+    features: str,
+    count: int,
+    seed: int,
+    l2: float,
+) -> Predictions:
+    """The control: fits on labels permuted over people, with the one L2 that the true labels chose.
+
+    A round in which training people are left with a single class cannot be fitted: it is drawn
+    again, and noted.
+    """
+    split = _scored_split(data)
+    fits, drawn, numbers, failed = [], [], [], 0
+    for number in range(seed, seed + 10 * count):
+        if len(fits) == count:
+            break
+        rng = np.random.default_rng(number)
         labels = {
-            split: permute_over_people(part.label, part.person, rng)
-            for split, part in gathered.examples.items()
+            name: permute_over_people(part.label, part.person, rng)
+            for name, part in gathered.examples.items()
         }
-        fits.append(
-            fit(data, gathered, row.features[0], seed=seed + r, labels=labels, l2_grid=(l2,))
-        )
-        drawn.append(labels[_scored_split(data)])
-    return fits, np.stack(drawn)
+        try:
+            fits.append(fit(data, gathered, features, seed=number, labels=labels, l2_grid=(l2,)))
+        except DatasetError as error:
+            failed, why = failed + 1, error
+            continue
+        drawn.append(labels[split])
+        numbers.append(number)
+    if not fits:
+        raise why
+    notes = [f"{failed} permutations could not be fitted and were drawn again"] if failed else []
+    protocol = f"as of the true labels, with the median of the L2s that these chose ({l2:g})"
+    return _predictions(
+        data,
+        gathered,
+        fits,
+        np.array(numbers),
+        {
+            **about,
+            "row": scoring.CONTROL,
+            "features": _WORDS[scoring.CONTROL],
+            "protocol": protocol,
+            "l2": [fit.l2 for fit in fits],
+            "notes": notes,
+        },
+        np.stack(drawn),
+    )
 
 
-def _predictions(data, gathered, fits: list[Fit], drawn, about, map_, permuted=None) -> Predictions:
+def _predictions(data, gathered, fits: list[Fit], seeds, about, permuted=None) -> Predictions:
     examples = gathered.examples[_scored_split(data)]
 
     def stacked(name: str) -> np.ndarray | None:
@@ -224,9 +295,8 @@ def _predictions(data, gathered, fits: list[Fit], drawn, about, map_, permuted=N
         unweighted=stacked("unweighted"),
         thresholds=stacked("thresholds"),
         fold=np.stack([fit.fold for fit in fits]).astype(np.int16),
-        seeds=np.asarray(drawn),
+        seeds=np.asarray(seeds),
         permuted=permuted,
-        map=map_,
         about=about,
     )
 
@@ -243,9 +313,7 @@ def _about(
     return {
         "row": row.name,
         "dataset": data.name,
-        "dataset_fingerprint": hashlib.sha256(
-            json.dumps(data.identity, sort_keys=True).encode()
-        ).hexdigest()[:16],
+        "dataset_fingerprint": data.fingerprint,
         "label_kind": data.label_kind,
         "classes": data.classes,
         "split": "cross-validation" if data.protocol == "cross-validation" else "test",
@@ -253,9 +321,10 @@ def _about(
         "checkpoints": [encoder.source for encoder in stored],
         "steps": [encoder.step for encoder in stored],
         "weights": [encoder.fingerprint for encoder in row.encoders],
+        "encoder_seeds": list(row.seeds) if row.encoders else [],
         "channels": channels if row.encoders else "all",
         "input_scaling": ", ".join(sorted(scalings)) or "physical units",
-        "left_out": dict(gathered.left_out),
+        "left_out": gathered.left_out,
         "protocol": fits[0].protocol,
         "l2": [fit.l2 for fit in fits],
         "notes": notes,

@@ -84,7 +84,9 @@ def test_a_leak_is_left_out_when_asked(blind, resplit_data_dir, people, monkeypa
             assert len(found.features[row][split]) == len(part.label)
     for split in ("validation", "test"):
         assert not set(found.examples[split].person) & people["train"]
-    assert found.left_out == {"people that a checkpoint was trained on": 2}
+    reason = "people that a checkpoint was trained on"
+    left_out = {split: why.get(reason) for split, why in found.left_out.items()}
+    assert left_out == {"train": None, "validation": 1, "test": 1}
     assert "2 of the 4 subjects" in said[0] and said[0].endswith("; they are left out")
 
 
@@ -222,3 +224,16 @@ def test_an_official_test_split_is_used(tiny_data_dir, monkeypatch):
     has["test"] = False
     data = Labelled(tiny_data_dir, "simulated_psg")
     assert data.protocol == "cross-validation" and data.scored == ("train",)
+    has["validation"] = True  # people who were set apart, for a test that there is not
+    data = Labelled(tiny_data_dir, "simulated_psg")
+    assert data.protocol == "cross-validation" and data.scored == ("train", "validation")
+
+
+def test_who_is_cross_validated_is_in_one_place(blind, tiny_data_dir, monkeypatch):
+    has = {"test": False, "validation": True}
+    monkeypatch.setattr(datasets, "has_split", lambda data_dir, name, split: has[split])
+    nobody = dataclasses.replace(blind, people=frozenset())
+    found = Labelled(tiny_data_dir, "simulated_psg").gather({"pretrained": nobody})
+    assert list(found.examples) == ["train"] and len(set(found.examples["train"].person)) == 5
+    assert len(found.features[FEATURES]["train"]) == len(found.examples["train"].label)
+    assert set(found.left_out) == {"train", "validation"}

@@ -15,6 +15,7 @@ from sleepfm_jax.errors import CheckpointError, DatasetError, LeakError
 from sleepfm_jax.labelled import Gathered, Labelled, Labels
 from sleepfm_jax.metrics import predictions as files
 from sleepfm_jax.metrics import scoring
+from tests.helpers.made_predictions import made_predictions
 from tests.helpers.untrained_runs import save_run, smoke
 
 
@@ -39,7 +40,18 @@ def workdir(metadata, people, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def probed(workdir, tiny_data_dir, tmp_path_factory):
+def mispaired(metadata, people, tmp_path_factory):
+    """The same weights, of a run that says it was mispaired."""
+    folder = tmp_path_factory.mktemp("mispaired")
+    about = {"preprocessing": metadata, "subjects": sorted(people["train"])}
+    config = smoke()
+    config["data"]["mispaired"] = True
+    save_run(folder, config, about=about)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def probed(workdir, mispaired, tiny_data_dir, tmp_path_factory):
     """The rows of a probe, where they lie, and the encoders that it compared."""
     out = tmp_path_factory.mktemp("out")
     seen = {}
@@ -49,6 +61,8 @@ def probed(workdir, tiny_data_dir, tmp_path_factory):
         seen.update(encoders)
         return gather(self, encoders, **options)
 
+    stale = files.path_of(out, "simulated_psg", "mine")
+    files.save(stale, made_predictions())  # a row that is not of this program stays
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Labelled, "gather", watched)
         written = probing.probe(
@@ -56,14 +70,15 @@ def probed(workdir, tiny_data_dir, tmp_path_factory):
             tiny_data_dir,
             "simulated_psg",
             out,
-            mispaired=[workdir],
+            mispaired=[mispaired],
             seeds=2,
             permutations=3,
             seed=3,
             command="python -m launch.probe --seed=3",
         )
     rows, problems = files.load_all(out)
-    assert list(rows) == ["simulated_psg"] and problems == []
+    assert list(rows) == ["simulated_psg"] and not problems
+    assert rows["simulated_psg"].pop("mine")
     assert sorted(written) == sorted(rows["simulated_psg"])
     return rows["simulated_psg"], seen
 
@@ -85,6 +100,8 @@ def test_a_checkpoint_is_probed_beside_its_baselines(probed, workdir):
     about = rows["pretrained"].about
     assert about["checkpoints"] == [str(workdir)] and about["weights"] == [encoder.fingerprint]
     assert about["steps"] == [encoder.step] and about["input_scaling"] == "zscore"
+    assert about["encoder_seeds"] == [smoke()["seed"]] == rows["pretrained"].seeds.tolist()
+    assert rows["features"].map is None
     assert rows["features"].about["weights"] == []
     assert rows["pretrained"].map.shape == (len(rows["pretrained"].label), 2)
     tables = scoring.tables(rows)
@@ -95,11 +112,12 @@ def test_a_checkpoint_is_probed_beside_its_baselines(probed, workdir):
 
 
 def test_what_was_trained_alike_scores_alike(probed):
-    """The "mispaired" run is the same one here: nothing else may differ between two rows."""
+    """The mispaired run has the same weights here: nothing else may differ between two rows."""
     rows, _ = probed
     np.testing.assert_array_equal(rows["pretrained"].probabilities, rows["mispaired"].probabilities)
     found = scoring.differences(rows)["pretrained-mispaired"]
     assert found["value"] == 0 and found["claim"] is False
+    assert rows["mispaired"].about["features"] != rows["pretrained"].about["features"]
 
 
 def test_the_random_row_is_of_other_encoders(probed):
@@ -114,7 +132,8 @@ def test_the_random_row_is_of_other_encoders(probed):
         assert encoder.model == one.model and encoder.people == one.people
         assert encoder.source == "" and encoder.step is None
     p = rows["random"].probabilities
-    assert p.shape[0] == 2 and rows["random"].seeds.tolist() == [3, 4]
+    assert p.shape[0] == 2 and rows["random"].seeds.tolist() == [4, 5]
+    assert rows["random"].about["checkpoints"] == rows["random"].about["steps"] == []
     assert not np.allclose(p[0], p[1]) and not np.allclose(p[0], rows["pretrained"].probabilities)
 
 
@@ -134,11 +153,13 @@ def test_the_row_notes_an_encoder_that_does_not_say(metadata, tiny_data_dir, tmp
     save_run(tmp_path, smoke(), about={"preprocessing": metadata})
     said = []
     monkeypatch.setattr(labelled.logging, "warning", lambda text, *args: said.append(text))
+    for old in ("mispaired", "permuted"):  # of a probe of something else
+        files.save(files.path_of(tmp_path, "simulated_psg", old), made_predictions())
     probing.probe([tmp_path], tiny_data_dir, "simulated_psg", tmp_path, seeds=1, permutations=0)
     rows = files.load_all(tmp_path)[0]["simulated_psg"]
     noted = {name for name, row in rows.items() if rules.NOT_TOLD in row.about["notes"]}
     assert noted == {"pretrained", "tokens"} and rules.NOT_TOLD in said
-    assert "permuted" not in rows
+    assert "permuted" not in rows and "mispaired" not in rows
 
 
 def test_a_leaking_checkpoint_and_none_are_refused(workdir, resplit_data_dir, tmp_path):
@@ -151,11 +172,30 @@ def test_a_leaking_checkpoint_and_none_are_refused(workdir, resplit_data_dir, tm
     assert not (tmp_path / files.FOLDER).exists()
 
 
+def test_a_checkpoint_is_what_it_is_called(workdir, mispaired, metadata, tmp_path):
+    one, control = pretrained.load(workdir), pretrained.load(mispaired)
+    probing._check_encoders([one], [control])
+    with pytest.raises(CheckpointError, match=r"--checkpoint=.*config.data.mispaired is True"):
+        probing._check_encoders([control], [])
+    with pytest.raises(CheckpointError, match=r"--mispaired=.*config.data.mispaired is False"):
+        probing._check_encoders([one], [one])
+    with pytest.raises(CheckpointError, match="the same weights twice"):
+        probing._check_encoders([one, one], [])
+    other = smoke()
+    other["seed"] = 5
+    save_run(tmp_path / "seed", other, (6,), about={"preprocessing": metadata})
+    probing._check_encoders([one, pretrained.load(tmp_path / "seed")], [])
+    other["optimiser"]["learning_rate"] = 0.5
+    save_run(tmp_path / "rate", other, (8,), about={"preprocessing": metadata})
+    with pytest.raises(CheckpointError, match=r"trained otherwise than .*learning_rate"):
+        probing._check_encoders([one, pretrained.load(tmp_path / "rate")], [])
+
+
 # --- protocols, on features that were made --------------------------------------------------------
 
 
 class Made:
-    """A dataset of 12 people with one useful feature; see `Labelled`."""
+    """A dataset of 12 people with useful features; see `Labelled`."""
 
     name, label_kind, classes = "made", "classification", ["no", "yes"]
 
@@ -177,10 +217,13 @@ class Made:
 
 def test_given_splits_leave_nothing_to_a_seed():
     data = Made("splits")
-    fits, seeds = probing._repeats(data, data.gathered, probing.Row("x", ("a",)), 5, 0)
-    assert len(fits) == 1 and seeds.tolist() == [0]
-    two = probing._repeats(data, data.gathered, probing.Row("x", ("a", "b")), 5, 0)[0]
+    row = probing.Row("x", ("a",), (), (9,))
+    fits, seeds = probing._repeats(data, data.gathered, row, 5, 0)
+    assert len(fits) == 1 and seeds.tolist() == [9]
+    row = probing.Row("x", ("a", "b"), (), (4, 5))
+    two, seeds = probing._repeats(data, data.gathered, row, 5, 0)
     assert len(two) == 2 and not np.allclose(two[0].probabilities, two[1].probabilities)
+    assert seeds.tolist() == [4, 5]
 
 
 @pytest.mark.parametrize("protocol", ["test", "cross-validation"])
@@ -198,6 +241,7 @@ def test_what_is_drawn_is_drawn_again(protocol):
         assert set(fits[0].fold) == set(range(probing.FOLDS))
     else:
         assert "2 validation" in fits[0].protocol and "10 train" in fits[0].protocol
+        assert "official test split, validation subjects drawn" in fits[0].protocol
 
 
 def test_few_people_are_few_folds_and_fewer_are_an_error():
@@ -210,15 +254,35 @@ def test_few_people_are_few_folds_and_fewer_are_an_error():
 
 def test_labels_that_mean_nothing_score_chance():
     data = Made("cross-validation", people=30)
-    row = probing.Row("x", ("a",))
-    fits, labels = probing._permuted(data, data.gathered, row, 20, 0, 0.01)
+    about = {"classes": data.classes}
+    control = probing._permuted(data, data.gathered, about, "a", 20, 0, 0.01)
     recalls = [
-        np.mean([(fit.probabilities.argmax(1) == y)[y == k].mean() for k in (0, 1)])
-        for fit, y in zip(fits, labels)
+        np.mean([(p.argmax(1) == y)[y == k].mean() for k in (0, 1)])
+        for p, y in zip(control.probabilities, control.permuted)
     ]
-    assert abs(np.mean(recalls) - 0.5) < 0.04
+    assert abs(np.mean(recalls) - 0.5) < 0.04 and control.about["notes"] == []
+    assert "median of the L2s" in control.about["protocol"]
     true = probing.fit(data, data.gathered, "a", seed=0).probabilities.argmax(1)
     assert (true == data.gathered.examples["train"].label).mean() > 0.9
+
+
+@pytest.mark.parametrize(("people", "positive"), [(6, 2), (10, 3), (20, 3)])
+def test_a_label_of_few_people_is_probed_all_the_same(people, positive):
+    """Labels of the person, as with a diagnosis: folds leave some of each class to train on."""
+    for number in range(4):
+        data = Made("cross-validation", people)
+        rng = np.random.default_rng(number)
+        who = np.repeat([f"p{i:02d}" for i in range(people)], 3)
+        y = np.repeat(rng.permutation(np.arange(people) < positive).astype(int), 3)
+        x = rng.normal(size=(len(y), 3)) + 2 * y[:, None]
+        part = Labels(who, who, np.arange(len(y)), np.full(len(y), -1), y)
+        gathered = Gathered({"train": part}, {"a": {"train": x}}, {})
+        found = probing.fit(data, gathered, "a", seed=number)
+        for fold in np.unique(found.fold):
+            assert set(y[found.fold != fold]) == {0, 1}
+        about = {"classes": data.classes}
+        control = probing._permuted(data, gathered, about, "a", 5, number, 0.01)
+        assert len(control.seeds) == 5
 
 
 def test_a_person_in_two_splits_is_refused():

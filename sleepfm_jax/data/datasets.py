@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -200,6 +202,12 @@ def identities(data_dir: str | Path, names: Sequence[str]) -> dict[str, dict[str
             said = provenance.load(folder).get("spec", {})
             found[name]["fingerprint of the build"] = said.get("fingerprint")
     return found
+
+
+def fingerprint(data_dir: str | Path, name: str) -> str:
+    """Of `identities`, 16 hexadecimal digits: to say which build a figure is of."""
+    said = json.dumps(identities(data_dir, [name])[name], sort_keys=True)
+    return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
 def open_records(data_dir: str | Path, names: Sequence[str], split: str) -> Records:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from sklearn.model_selection import GroupKFold
 
 
 class FeatureSet(NamedTuple):
@@ -48,23 +49,46 @@ def validation_subjects(everyone: FeatureSet, rest: np.ndarray, share: float, rn
     """Some of the subjects of the examples `rest` (indices), held out to choose by.
 
     The first of 50 random draws with every class (both sides of every label) among the held out
-    and among the others; the first draw where none has.
+    and among the others; where none has, the first that leaves every class to train on; where none
+    does, the first that leaves most of them.
     """
     names = np.unique(everyone.subjects[rest])
     held_out = max(1, round(share * len(names)))
-    first = None
+    y, best = everyone.y[rest], None
     for _ in range(50):
         picked = rng.permutation(names)[:held_out]
-        first = picked if first is None else first
         inner = np.isin(everyone.subjects[rest], picked)
-        y = everyone.y[rest]
-        if all(np.array_equal(_seen(y[side]), _seen(y)) for side in (inner, ~inner)):
+        left, held = (_count_seen(y[side]) for side in (~inner, inner))
+        if left == held == _count_seen(y):
             return picked
-    return first
+        if best is None or left > best[0]:
+            best = (left, picked)
+    return best[1]
 
 
-def _seen(y: np.ndarray) -> np.ndarray:
-    """The classes that occur; with several labels, which of each label's sides occur."""
+def fold_of_each(everyone: FeatureSet, folds: int, seed: int) -> np.ndarray:
+    """int [N], the fold in which each example is held out, by subject.
+
+    scikit-learn's GroupKFold, shuffled by the seed; shuffled again, up to 50 times, where a fold
+    would leave others with fewer classes to train on than there are.
+    """
+    best = None
+    for attempt in range(50):
+        found = np.empty(len(everyone.y), int)
+        state = seed if attempt == 0 else np.random.RandomState([seed, attempt])
+        splitter = GroupKFold(folds, shuffle=True, random_state=state)
+        for number, (_, test) in enumerate(splitter.split(everyone.x, groups=everyone.subjects)):
+            found[test] = number
+        least = min(_count_seen(everyone.y[found != number]) for number in range(folds))
+        if least == _count_seen(everyone.y):
+            return found
+        if best is None or least > best[0]:
+            best = (least, found)
+    return best[1]
+
+
+def _count_seen(y: np.ndarray) -> int:
+    """How many classes occur; with several labels, how many of the labels' sides."""
     if y.ndim == 1:
-        return np.unique(y)
-    return np.stack([(y == 1).any(axis=0), (y == 0).any(axis=0)])
+        return len(np.unique(y))
+    return int((y == 1).any(axis=0).sum() + (y == 0).any(axis=0).sum())

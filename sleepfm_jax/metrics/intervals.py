@@ -18,6 +18,7 @@ coverage then was chosen by simulation (`docs/intervals.md` has the table and th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 from scipy import stats
@@ -32,7 +33,7 @@ _BOUNDS = {
     **dict.fromkeys(("balanced_accuracy", "auroc", "auprc", "accuracy"), (0.0, 1.0)),
     **dict.fromkeys(("f1", "f1_weighted", "f1_positive"), (0.0, 1.0)),
     **dict.fromkeys(("sensitivity", "specificity"), (0.0, 1.0)),
-    "brier": (0.0, 2.0),
+    "brier": (0.0, 1.0),
     "kappa": (-1.0, 1.0),
 }
 _MEANS_OVER_CLASSES = ("balanced_accuracy", "auroc", "auprc")
@@ -47,6 +48,7 @@ def person_intervals(
     holders: Mapping[str, np.ndarray],
     *,
     difference: bool = False,
+    limits: Mapping[str, tuple[float, float]] = MappingProxyType({}),
     n: int = 200,
     seed: int = 0,
 ) -> tuple[dict[str, list[float] | None], dict[str, str]]:
@@ -58,6 +60,7 @@ def person_intervals(
       holders: {what is held, in words ("class 'spsw'"): bool [N], the examples that hold it}, for
         every class, and both sides of every label, that the figures average over.
       difference: the statistic is a figure of one row minus that of another on the same examples.
+      limits: {metric: (least, greatest)} where they are others than `_BOUNDS`.
       n: with more people than this, they are left out in n groups of about one size.
       seed: of who is in which group; without groups nothing is random.
 
@@ -102,7 +105,7 @@ def person_intervals(
         else:
             one, least = 1 / member.size, 0.0
         jackknife = _Jackknife(figure, without[name])
-        bounds = _BOUNDS.get(name)
+        bounds = {**_BOUNDS, **limits}.get(name)
         if difference:
             span = 1.0 if bounds is None else bounds[1] - bounds[0]
             low, high = jackknife.around(one * span / 2)

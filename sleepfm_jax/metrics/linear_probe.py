@@ -25,12 +25,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.model_selection import GroupKFold
 from threadpoolctl import threadpool_limits
 
 from sleepfm_jax.metrics.feature_sets import (
     FeatureSet,
     check_features,
+    fold_of_each,
     validation_subjects,
 )
 from sleepfm_jax.metrics.logistic_path import ClassWeight, LabelKind, Settings, fit_and_predict
@@ -73,6 +73,7 @@ def fit_probe(
     class_weight: ClassWeight = "balanced",
     impute: bool = False,
     max_iter: int = MAX_ITER,
+    splits: str = "given splits by subject",
 ) -> Fit:
     """Fits and chooses a probe on given splits, and predicts the test examples.
 
@@ -88,7 +89,7 @@ def fit_probe(
       impute: fill NaN features with their training mean (0 after standardising). For the plain
         baseline, where a channel may be missing; encoder features are never NaN. Infinities are
         always refused.
-      max_iter: of lbfgs, for each L2.
+      max_iter: of lbfgs, for each L2. splits: where they are from, for the protocol's words.
 
     Raises:
       ValueError: features not finite (counted), labels outside the classes, an empty split, or
@@ -99,7 +100,7 @@ def fit_probe(
     settings = _settings(checked.values(), label_kind, classes, l2_grid, class_weight, max_iter)
     found = fit_and_predict(*checked.values(), settings)
     counts = ", ".join(f"{len(np.unique(p.subjects))} {name}" for name, p in checked.items())
-    protocol = f"given splits by subject ({counts} subjects), {_protocol(settings)}"
+    protocol = f"{splits} ({counts} subjects), {_protocol(settings)}"
     n = len(checked["test"].y)
     cuts = found.thresholds
     return Fit(
@@ -131,9 +132,9 @@ def grouped_cv_probe(
 ) -> Fit:
     """Cross-validation by subject, for data without official splits.
 
-    The outer folds are scikit-learn's GroupKFold by subject, shuffled by `seed`. In each, a share
-    of the remaining subjects is held out to choose the L2 (and thresholds), the rest are trained
-    on, and the fold's subjects are predicted: the protocol of `fit_probe`, once a fold. The
+    The outer folds are by subject, shuffled by `seed` (`fold_of_each`). In each, a share of the
+    remaining subjects is held out to choose the L2 (and thresholds), the rest are trained on, and
+    the fold's subjects are predicted: the protocol of `fit_probe`, once a fold. The
     out-of-fold predictions are pooled. Intervals over subjects therefore leave out the variance of
     refitting on other subjects, and pooled scores that rank (AUROC) compare examples of different
     fits: their mean over folds goes beside them.
@@ -152,18 +153,19 @@ def grouped_cv_probe(
         )
     settings = _settings([everyone], label_kind, classes, l2_grid, class_weight, max_iter)
     n, k = len(everyone.y), len(settings.classes)
-    probabilities, fold = np.full((n, k), np.nan), np.full(n, -1)
+    probabilities = np.full((n, k), np.nan)
     unweighted = thresholds = None
     rng = np.random.default_rng(seed)
-    splitter = GroupKFold(folds, shuffle=True, random_state=seed)
+    fold = fold_of_each(everyone, folds, seed)
     chosen = []
-    for number, (rest, test) in enumerate(splitter.split(everyone.x, groups=everyone.subjects)):
+    for number in range(folds):
+        rest, test = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
         held_out = validation_subjects(everyone, rest, validation_share, rng)
         inner = np.isin(everyone.subjects[rest], held_out)
         train, validation = rest[~inner], rest[inner]
         parts = [FeatureSet(*(column[i] for column in everyone)) for i in (train, validation, test)]
         found = fit_and_predict(*parts, settings)
-        probabilities[test], fold[test] = found.probabilities, number
+        probabilities[test] = found.probabilities
         if found.unweighted is not None:
             unweighted = np.full((n, k), np.nan) if unweighted is None else unweighted
             unweighted[test] = found.unweighted

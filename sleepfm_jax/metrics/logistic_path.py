@@ -66,13 +66,14 @@ def fit_and_predict(
                 zero_division=0.0,
             )
 
-        if np.unique(validation.y).size < 2:
-            settings.note("the validation people hold a single class: L2 is chosen by its recall")
+        _note_missing(train.y, validation.y, settings)
     else:
         path = _sigmoid_path(scaled, train.y, settings)
 
         def score(p):
             return multilabel.multilabel_metrics(validation.y, p)["auroc"]
+
+        _note_missing(train.y, validation.y, settings)
 
     best = None
     for l2, (on_validation, on_test) in zip(settings.l2_grid, path, strict=True):
@@ -101,6 +102,24 @@ def fit_and_predict(
         if len(settings.classes) == 2:  # the second one is positive
             thresholds = np.array([_threshold(validation.y, on_validation[:, 1], settings)])
     return Fitted(on_test, unweighted, thresholds, l2)
+
+
+def _note_missing(trained: np.ndarray, y: np.ndarray, settings: Settings) -> None:
+    """Says which classes or labels the validation people cannot choose by."""
+    if y.ndim == 1:
+        lacking = np.setdiff1d(trained, y)
+        names = [settings.classes[k] for k in lacking]
+        if len(np.unique(y)) < 2:
+            settings.note("the validation people hold a single class: L2 is chosen by its recall")
+        elif names:
+            settings.note(f"no validation example of {', '.join(names)}: L2 is chosen without")
+        return
+    sides = (y == 1).any(axis=0) & (y == 0).any(axis=0)
+    if names := [name for name, both in zip(settings.classes, sides) if not both]:
+        settings.note(
+            f"the validation people are all alike in {', '.join(names)}: L2 is chosen without, the "
+            "threshold is 0.5"
+        )
 
 
 def _threshold(y: np.ndarray, p: np.ndarray, settings: Settings) -> float:

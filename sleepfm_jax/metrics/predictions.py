@@ -32,7 +32,8 @@ class Predictions:
         whole clip is the example.
       label: int [N], one class an example; or float [N, K] of 0, 1 and NaN (unknown).
       probabilities: float32 [R, N, K].
-      seeds: int [R], what each repeat was drawn with. fold: int [R, N], which cross-validation fold
+      seeds: int [R], what the folds or validation people of each repeat were drawn with; where the
+        splits are given, the seed of its encoder. fold: int [R, N], which cross-validation fold
         the example was held out in; -1 with given splits.
       unweighted: float32 [R, N, K] of the same fit with all examples alike (`probabilities` are of
         the class-balanced one); None with several labels.
@@ -40,11 +41,12 @@ class Predictions:
         [R, N, 1], of the second class; None with more classes.
       permuted: labels of each repeat, [R, N] or [R, N, K], of a control whose labels were permuted
         over people; None: the labels are `label`.
-      map: float32 [N, 2], the examples' features on their two principal axes, for a picture.
+      map: float32 [N, 2], the examples' features on their two principal axes, for a picture; of
+        the pretrained row alone.
       about: how they were made, in JSON's types: row, dataset, dataset_fingerprint, label_kind
         ("staging", "classification", "multilabel"), classes [K], split ("test" or
-        "cross-validation"), features, checkpoints, steps, weights, channels, input_scaling,
-        left_out, command, commit, version, protocol, l2, notes.
+        "cross-validation"), features, checkpoints, steps, weights, encoder_seeds, channels,
+        input_scaling, left_out, command, commit, version, protocol, l2, notes.
     """
 
     person: np.ndarray
@@ -144,13 +146,14 @@ def load(path: str | os.PathLike[str]) -> Predictions:
 
 def load_all(
     workdir: str | os.PathLike[str],
-) -> tuple[dict[str, dict[str, Predictions]], list[str]]:
-    """{dataset: {row: predictions}} of a workdir, and what could not be read, in words."""
+) -> tuple[dict[str, dict[str, Predictions]], dict[tuple[str, str], str]]:
+    """{dataset: {row: predictions}} of a workdir, and what could not be read, {(dataset, row): in
+    words}."""
     found: dict[str, dict[str, Predictions]] = {}
-    problems = []
+    problems = {}
     for path in sorted((Path(workdir) / FOLDER).glob("*/*.npz")):
         try:
             found.setdefault(path.parent.name, {})[path.stem] = load(path)
         except StorageError as error:
-            problems.append(str(error))
+            problems[path.parent.name, path.stem] = str(error)
     return found, problems

@@ -5,7 +5,8 @@ Everything in results.json about a labelled dataset comes from here, and from th
 
 A row's figures are those of its predictions averaged over seeds; each seed's own stand beside them.
 A difference is paired: the same people, the same examples. It is claimed only where its interval
-over people excludes 0 and every seed says the same.
+over people excludes 0, every seed says the same, and there are three seeds or more of every encoder
+in it: one run of training says nothing of the next.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from sleepfm_jax.metrics import classification, multilabel
+from sleepfm_jax.metrics.calibration import class_reliability
 from sleepfm_jax.metrics.intervals import Statistic, person_intervals
 from sleepfm_jax.metrics.predictions import Predictions
 
@@ -25,6 +27,9 @@ HEADLINE = {"multilabel": "auroc"}
 
 ROWS = ("pretrained", "mispaired", "random", "tokens", "features")
 """The known rows of a dataset, in their order. Others may follow."""
+
+LEAST_SEEDS = 3
+"""Of every encoder in a difference that is claimed."""
 
 CONTROL = "permuted"
 """The row whose labels were permuted over people: no result, but what chance looks like."""
@@ -42,10 +47,11 @@ def score(predictions: Predictions) -> dict[str, Any]:
     Returns:
       Every metric (null where it cannot be had; `notes` say why); `ci95` {metric: [low, high] or
       null} with `reasons`; `per_seed` {metric: [R]}, `seeds`; `chance` {metric: level}; with folds,
-      `folds` {metric: mean over the folds}; `unweighted` {kappa, f1} of the fit without class
-      weights; `confusion` [K true][K predicted] (several labels: one [[tn, fp], [fn, tp]] a label)
-      and `per_label`; `subjects`, `examples` and both per class; `classes`, `notes`, and `how`: all
-      that the predictions say of their making.
+      `folds` {auroc, auprc: means over the folds that hold every class; `used` `of` how many};
+      `calibration` (one class an example; `calibration.class_reliability`); `unweighted` {kappa,
+      f1} of the fit without class weights; `confusion` [K true][K predicted] (several labels: one
+      [[tn, fp], [fn, tp]] a label) and `per_label`; `subjects`, `examples` and both per class;
+      `classes`, `notes`, and `how`: all that the predictions say of their making.
     """
     p, y = predictions, predictions.label
     mean, cuts = p.mean(), _mean_thresholds(p)
@@ -53,7 +59,7 @@ def score(predictions: Predictions) -> dict[str, Any]:
     notes = [*_notes(found, p.classes), *p.about.get("notes", ())]
     per_label = found.pop("per_label", None)
     statistic, holders = _statistic(y, mean, cuts), _holders(p)
-    ci95, reasons = person_intervals(p.person, statistic, holders)
+    ci95, reasons = person_intervals(p.person, statistic, holders, limits=_limits(p))
     seeds = [_figures(y, p.probabilities[r], _thresholds(p, r)) for r in range(len(p.seeds))]
     found = {name: found[name] for name in _metric_names(found)}
     row = {
@@ -65,7 +71,7 @@ def score(predictions: Predictions) -> dict[str, Any]:
         "chance": _chance(p),
         "subjects": len(np.unique(p.person)),
         "examples": len(y),
-        **_per_class(p),
+        **per_class(p),
         "classes": p.classes,
         "confusion": _confusion(y, mean, cuts),
         "notes": notes,
@@ -76,8 +82,10 @@ def score(predictions: Predictions) -> dict[str, Any]:
     if p.unweighted is not None:
         plain = _figures(y, p.unweighted.astype(np.float64).mean(axis=0), cuts)
         row["unweighted"] = {name: plain[name] for name in ("kappa", "f1", "f1_weighted")}
+    if y.ndim == 1:
+        row["calibration"] = class_reliability(y, mean)
     if (p.fold >= 0).all():
-        row["folds"] = _over_folds(p, list(found))
+        row["folds"] = _over_folds(p)
     return row
 
 
@@ -86,17 +94,16 @@ def difference(a: Predictions, b: Predictions) -> dict[str, Any]:
     """a minus b, on the same examples of the same people.
 
     Returns:
-      `metric`, and of it `value`, `ci95` or null with `reason`, `per_seed` (a row with one seed
-      stands against every seed of the other) and `claim`; `metrics` {name: the same of each
-      metric}; `subjects`, `examples`.
+      `metric`, and of it `value`, `ci95` or null with `reason`, `per_seed` (seed by seed; where
+      the two rows have other numbers of seeds, each of one against each of the other), `claim`,
+      and `no_claim`, why there is none; `metrics` {name: the same of each metric}; `subjects`,
+      `examples`.
 
     Raises:
-      ValueError: the two were not scored on the same examples in the same order.
+      ValueError: the two were not scored on the same examples in the same order, or are of other
+        builds of a dataset.
     """
-    same = all(np.array_equal(*pair) for pair in zip(a.examples(), b.examples(), strict=True))
-    floating = a.label.dtype.kind == "f"
-    if not (same and np.array_equal(a.label, b.label, equal_nan=floating)):
-        raise ValueError("the two rows were not scored on the same examples in the same order")
+    _check_paired(a, b)
     y = a.label
     means, cuts = (a.mean(), b.mean()), (_mean_thresholds(a), _mean_thresholds(b))
     ours, theirs = (_figures(y, *each) for each in zip(means, cuts))
@@ -106,27 +113,29 @@ def difference(a: Predictions, b: Predictions) -> dict[str, Any]:
         one, other = first(weights), second(weights)
         return {name: one[name] - other[name] for name in one}
 
-    ci95, reasons = person_intervals(a.person, statistic, _holders(a), difference=True)
-    pairs = range(max(len(a.seeds), len(b.seeds)))
+    ci95, reasons = person_intervals(
+        a.person, statistic, _holders(a), difference=True, limits=_limits(a)
+    )
     each = [
-        [_figures(y, x.probabilities[i % len(x.seeds)], _thresholds(x, i % len(x.seeds)))
-         for i in pairs]
+        [_figures(y, x.probabilities[r], _thresholds(x, r)) for r in range(len(x.seeds))]
         for x in (a, b)
-    ]  # fmt: skip
+    ]
+    pairs = list(zip(*each))
+    if len(each[0]) != len(each[1]):
+        pairs = [(one, other) for one in each[0] for other in each[1]]
     metrics = {
         name: {
             "value": ours[name] - theirs[name],
             "ci95": ci95[name],
             "reason": reasons.get(name),
-            "per_seed": [one[name] - other[name] for one, other in zip(*each)],
+            "per_seed": [one[name] - other[name] for one, other in pairs],
         }
         for name in ci95
     }
+    trained = _trained_too_seldom(a, b)
     for found in metrics.values():
-        bounds = found["ci95"]
-        sure = bounds is not None and (bounds[0] > 0 or bounds[1] < 0)
-        signs = np.sign([found["value"], *found["per_seed"]])
-        found["claim"] = bool(sure and (signs == signs[0]).all())
+        found["no_claim"] = _no_claim(found) or trained
+        found["claim"] = found["no_claim"] is None
     metric = headline_metric(a.about["label_kind"])
     return {
         "metric": metric,
@@ -135,6 +144,39 @@ def difference(a: Predictions, b: Predictions) -> dict[str, Any]:
         "subjects": len(np.unique(a.person)),
         "examples": len(y),
     }
+
+
+def _check_paired(a: Predictions, b: Predictions) -> None:
+    for key in ("dataset_fingerprint", "classes", "label_kind", "split"):
+        if a.about.get(key) != b.about.get(key):
+            raise ValueError(
+                f"{key} is {a.about.get(key)!r} of one row and {b.about.get(key)!r} of the other"
+            )
+    same = all(np.array_equal(*pair) for pair in zip(a.examples(), b.examples(), strict=True))
+    floating = a.label.dtype.kind == "f"
+    if not (same and np.array_equal(a.label, b.label, equal_nan=floating)):
+        raise ValueError("the two rows were not scored on the same examples in the same order")
+
+
+def _no_claim(found: Mapping[str, Any]) -> str | None:
+    """Why a difference cannot be claimed; None: its interval and its seeds agree."""
+    bounds = found["ci95"]
+    if bounds is None:
+        return "no interval"
+    if bounds[0] <= 0 <= bounds[1]:
+        return "the interval holds 0"
+    signs = np.sign([found["value"], *found["per_seed"]])
+    return None if (signs == signs[0]).all() else "seeds disagree"
+
+
+def _trained_too_seldom(*rows: Predictions) -> str | None:
+    """Which encoders were there too seldom to claim anything of their kind."""
+    for row in rows:
+        weights = set(row.about.get("weights") or ())
+        if weights and len(weights) < LEAST_SEEDS:
+            times = "once" if len(weights) == 1 else f"{len(weights)} times"
+            return f"{row.about['row']} was trained {times}, a claim needs {LEAST_SEEDS} seeds"
+    return None
 
 
 def control(permuted: Predictions) -> dict[str, Any]:
@@ -216,7 +258,12 @@ def _holders(p: Predictions) -> dict[str, np.ndarray]:
     return holders(p.label, p.classes)
 
 
-def _per_class(p: Predictions) -> dict[str, dict[str, int]]:
+def _limits(p: Predictions) -> dict[str, tuple[float, float]]:
+    """Of figures that another number of classes gives other limits."""
+    return {"brier": (0.0, 2.0)} if p.label.ndim == 1 and len(p.classes) > 2 else {}
+
+
+def per_class(p: Predictions) -> dict[str, dict[str, int]]:
     """People and examples of each class (several labels: with the label)."""
     held = {
         name: (p.label == k) if p.label.ndim == 1 else (p.label[:, k] == 1)
@@ -252,20 +299,24 @@ def _confusion(y: np.ndarray, p: np.ndarray, thresholds: np.ndarray | None) -> l
     ]
 
 
-def _over_folds(p: Predictions, names: list[str]) -> dict[str, float]:
-    """Means over folds (and seeds) of each fold's own figures: a pooled score that ranks compares
-    examples of different fits."""
+def _over_folds(p: Predictions) -> dict[str, float]:
+    """Means over folds (and seeds) of what ranks: pooled, it compares examples of different fits.
+    Folds that lack a class (a side of a scored label) are left out and counted."""
+    names = ("auroc", "auprc")
     values: dict[str, list[float]] = {name: [] for name in names}
+    holders, of = _holders(p).values(), 0
     for r in range(len(p.seeds)):
         cuts = _thresholds(p, r)
         for number in np.unique(p.fold[r]):
-            mine = p.fold[r] == number
+            mine, of = p.fold[r] == number, of + 1
+            if not all(held[mine].any() for held in holders):
+                continue
             cut = None if cuts is None else cuts[mine]
             found = _figures(p.label[mine], p.probabilities[r][mine], cut)
             for name in names:
                 values[name].append(found[name])
-    known = {name: np.array(each)[np.isfinite(each)] for name, each in values.items()}
-    return {name: float(each.mean()) if each.size else float("nan") for name, each in known.items()}
+    means = {name: float(np.mean(each)) if each else float("nan") for name, each in values.items()}
+    return {**means, "used": len(values["auroc"]), "of": of}
 
 
 def _notes(found: dict[str, Any], classes: list[str]) -> list[str]:

@@ -9,10 +9,10 @@ import dataclasses
 
 import numpy as np
 
+from sleepfm_jax.metrics import calibration
 from sleepfm_jax.metrics.predictions import Predictions
 
 _MOST_POINTS = 400  # of a curve; more are not seen
-_FEWEST_IN_A_BIN = 10
 
 
 def several_labels(found: Predictions) -> bool:
@@ -85,11 +85,16 @@ def curves(truth: np.ndarray, score: np.ndarray) -> Curves:
     return Curves(
         roc=thinned(false, true),
         precision_recall=thinned(np.r_[0, recall], np.r_[precision[0], precision]),
-        reliability=reliability(truth, score),
+        reliability=_reliability(truth, score),
         share=float(np.mean(truth)),
         auroc=float(np.sum(np.diff(false) * (true[1:] + true[:-1]) / 2)),
         auprc=float(np.sum(np.diff(recall, prepend=0.0) * precision)),
     )
+
+
+def _reliability(truth: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    found = calibration.reliability(truth, score)
+    return np.array(found["mean_probability"]), np.array(found["share"])
 
 
 def _above(truth: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -105,15 +110,6 @@ def thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return x, y
     kept = np.unique(np.linspace(0, len(x) - 1, _MOST_POINTS).round().astype(int))
     return x[kept], y[kept]
-
-
-def reliability(truth: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean probability and share of positives in bins of equally many examples, at most ten."""
-    bins = int(np.clip(len(score) // _FEWEST_IN_A_BIN, 1, 10))
-    order = np.argsort(score, kind="stable")
-    parts = [part for part in np.array_split(order, bins) if len(part)]
-    said = np.array([score[part].mean() for part in parts])
-    return said, np.array([truth[part].mean() for part in parts])
 
 
 def person_scores(found: Predictions) -> dict[str, float]:

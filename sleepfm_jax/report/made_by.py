@@ -8,8 +8,8 @@ from pathlib import Path
 
 
 def made_by(command: str) -> dict[str, str | None]:
-    """{"command", "version" of this package, "commit" of its checkout (with "+" where files were
-    changed since), None where it is no checkout}."""
+    """{"command", "version" of this package, "commit" of its checkout (with "+" where there are
+    other files than in it), None where it is no checkout}."""
     try:
         version = importlib.metadata.version("sleepfm-jax")
     except importlib.metadata.PackageNotFoundError:
@@ -33,5 +33,5 @@ def _commit() -> str | None:
     if git("ls-files", Path(__file__).name) != Path(__file__).name:
         return None
     commit = git("rev-parse", "--short=12", "HEAD")
-    changed = git("status", "--porcelain", "--untracked-files=no", "--", "..")
+    changed = git("status", "--porcelain", "--", ":/")
     return commit and commit + ("+" if changed else "")

@@ -21,6 +21,8 @@ from typing import Any
 
 import numpy as np
 
+from sleepfm_jax.metrics.scoring import ROWS
+
 RESULTS = "results.json"
 METRICS = {  # of the probe table, in its order
     "balanced_accuracy": "balanced accuracy",
@@ -52,13 +54,14 @@ _WRITTEN_BY = {
     RESULTS: "nothing was scored in this folder yet",
     "config.json": "no run was started in this folder",
 }
-ROW_NAMES = {  # the known rows of a task, in their order
+_ROW_NAMES = {
     "pretrained": "Pretrained",
-    "random": "Untrained encoder",
-    "features": "Plain features",
-    "tokens": "Raw-token mean",
     "mispaired": "Mispaired pretraining",
+    "random": "Untrained encoder",
+    "tokens": "Raw-token mean",
+    "features": "Plain features",
 }
+ROW_NAMES = {name: _ROW_NAMES[name] for name in ROWS}  # the known rows, in their order
 
 
 def merge_results(
@@ -119,18 +122,16 @@ def text_table(results: Mapping[str, Any]) -> str:
     differences = differences_of(results)
     if not differences:
         return text
-    table = [["dataset", "difference", "metric", "value", "every seed", "claim", "why no interval"]]
+    table = [["dataset", "difference", "metric", "value", "every seed", "claim"]]
     for dataset, found in differences.items():
         for name, one in found.items():
             metric = str(one.get("metric", ""))
             seeds = " ".join(number(v, signed=True) for v in one.get("per_seed") or [])
             value = f"{number(one.get('value'), signed=True)} {bracket(one.get('ci95'), True)}"
-            claim = "holds" if one.get("claim") is True else "no"
-            reason = "" if bracket(one.get("ci95")) else str(one.get("reason") or "")
+            reason = one.get("reason") or one.get("no_claim")
+            claim = "holds" if one.get("claim") is True else f"no: {reason}" if reason else "no"
             words = difference_name(name)
-            table.append(
-                [dataset, words, metric_name(metric), value.rstrip(), seeds, claim, reason]
-            )
+            table.append([dataset, words, metric_name(metric), value.rstrip(), seeds, claim])
             dataset = ""
     return f"{text}\n\n{_fixed_width(table)}"
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sleepfm_jax.metrics import scoring
 from sleepfm_jax.metrics.predictions import Predictions
 from sleepfm_jax.report import figures, figures_curves, figures_nights, from_predictions
 from sleepfm_jax.report.from_predictions import (
@@ -32,22 +33,12 @@ def _main(shown: dict[str, Predictions]) -> dict[str, Predictions]:
     return {r: shown[r] for r in MAIN if r in shown} or dict(list(shown.items())[:1])
 
 
-def held_by(found: Predictions) -> tuple[dict[str, int], dict[str, int]]:
-    """{class: people who hold it} and {class: examples}."""
-    people, examples = {}, {}
-    for k, name in enumerate(found.classes):
-        held = found.label[:, k] == 1 if several_labels(found) else found.label == k
-        people[name] = len(np.unique(found.person[held]))
-        examples[name] = int(held.sum())
-    return people, examples
-
-
 def per_label(shown: dict[str, Predictions], slug: str, folder: Path) -> dict:
     """The table of a multi-label dataset, label by label, of its first row."""
     row, found = next(iter(_main(shown).items()))
     if not several_labels(found):
         return {}
-    people, _ = held_by(found)
+    people = scoring.per_class(found)["subjects_per_class"]
     asked, guess = questions(found), guesses(found)
     lines = []
     for k, name in enumerate(found.classes):
@@ -175,7 +166,7 @@ def maps(shown: dict[str, Predictions], slug: str, folder: Path) -> dict:
         groups = _first_label(found)[kept]
     else:
         groups = np.asarray(found.classes)[found.label[kept]]
-    order = {name: i for i, name in enumerate([*found.classes, "several", "none"])}
+    order = {name: i for i, name in enumerate([*found.classes, "several", "none", "unknown"])}
     by_class = np.argsort([order[g] for g in groups], kind="stable")
     people = found.person[kept]
     count = len(np.unique(people))
@@ -206,9 +197,11 @@ def _map(theme, points, names, title, key):
 
 
 def _first_label(found: Predictions) -> np.ndarray:
-    """The one label that an example holds; "several", or "none"."""
+    """The one label that an example holds; "several", "none", or "unknown" where one of the labels
+    is and none is held."""
     held = found.label == 1
     one = np.asarray([*found.classes, "several", "none"])
     count = held.sum(axis=1)
     index = np.where(count == 1, held.argmax(axis=1), len(found.classes))
-    return one[np.where(count == 0, len(found.classes) + 1, index)]
+    first = one[np.where(count == 0, len(found.classes) + 1, index)]
+    return np.where((count == 0) & np.isnan(found.label).any(axis=1), "unknown", first)

@@ -46,7 +46,7 @@ def probes(results: dict, problem: str | None, workdir: Path, folder: Path) -> d
         slug = _slug(name, taken)
         parts = (scored.get(name, {}), differences.get(name, {}), found.get(name, {}))
         datasets.append(_dataset(name, slug, *parts, folder))
-    return {"problems": [*([problem] if problem else []), *problems], "datasets": datasets}
+    return {"problems": [*([problem] if problem else []), *problems.values()], "datasets": datasets}
 
 
 def _slug(name: str, taken: set[str]) -> str:
@@ -198,7 +198,8 @@ def _people_per_class(rows: dict, main: Predictions | None) -> dict:
     if row is not None:
         people, examples = row["subjects_per_class"], row.get("examples_per_class") or {}
     elif main is not None:
-        people, examples = sections_examples.held_by(main)
+        held = scoring.per_class(main)
+        people, examples = held["subjects_per_class"], held["examples_per_class"]
     else:
         return {"rows": []}
     return {"rows": [(name, n, examples.get(name, "")) for name, n in people.items()]}
@@ -251,7 +252,7 @@ def _differences(found: dict[str, dict], slug: str, folder: Path) -> dict:
                 "interval": bounds or "n/a",
                 "reason": "" if bounds else one.get("reason") or "the reason was not recorded",
                 "seeds": ", ".join(number(v, signed=True) for v in seeds),
-                "claim": "holds" if one.get("claim") is True else _why_not(one, bounds, seeds),
+                "claim": "holds" if one.get("claim") is True else _why_not(one),
                 "subjects": one.get("subjects", ""),
                 "examples": one.get("examples", ""),
             }
@@ -268,15 +269,8 @@ def _differences(found: dict[str, dict], slug: str, folder: Path) -> dict:
     return {"rows": lines, "figure": picture}
 
 
-def _why_not(one: dict, bounds: str, seeds: list[float]) -> str:
-    if not bounds:
-        return "not shown: no interval"
-    low, high = one["ci95"]
-    if low <= 0 <= high:
-        return "not shown: the interval holds 0"
-    if len({(v > 0) - (v < 0) for v in (one.get("value") or 0.0, *seeds)}) > 1:
-        return "not shown: seeds disagree"
-    return "not shown"
+def _why_not(one: dict) -> str:
+    return f"not shown: {one['no_claim']}" if one.get("no_claim") else "not shown"
 
 
 def _citations(name: str, rows: dict, metric: str | None) -> dict:

@@ -311,7 +311,10 @@ def test_a_flat_configuration_is_brought_to_todays_layout():
     }
     added = {"groups": (), "layer_decay": 1.0}
     assert now["optimiser"] == FLAT["optimiser"] | added
-    assert now["data"] == FLAT["data"] | {"input_scaling": "zscore"}  # still without ECG
+    assert now["data"] == FLAT["data"] | {
+        "input_scaling": "zscore",
+        "mispaired": False,
+    }  # still without ECG
     for key in ("seed", "steps", "batch_size", "save_every", "keep", "mesh"):
         assert now[key] == FLAT[key]
     assert config.upgrade(now) == now

@@ -51,7 +51,9 @@ def test_a_damaged_file_costs_itself_alone(tmp_path):
         np.save(entry, np.array(about))
     found, problems = files.load_all(tmp_path)
     assert list(found) == ["a"]
-    assert len(problems) == 2 and str(damaged) in problems[0] and "version 2" in problems[1]
+    assert list(problems) == [("b", "pretrained"), ("c", "pretrained")]
+    assert str(damaged) in problems["b", "pretrained"]
+    assert "version 2" in problems["c", "pretrained"]
 
 
 def test_arrays_that_do_not_fit_are_refused():

@@ -65,6 +65,11 @@ def test_folds_are_scored_one_by_one_too():
     ]
     assert row["folds"]["auroc"] == pytest.approx(np.mean(by_hand))
     assert row["folds"]["auroc"] != row["auroc"]
+    assert row["folds"]["used"] == row["folds"]["of"] == 9
+    label = np.where(made.fold[0] == 1, 0, made.label)  # a fold without the second class
+    row = scoring.score(dataclasses.replace(made, label=label))
+    assert (row["folds"]["used"], row["folds"]["of"]) == (6, 9)
+    assert set(row["folds"]) == {"auroc", "auprc", "used", "of"}, "what ranks, and nothing else"
 
 
 def test_several_labels():
@@ -105,7 +110,7 @@ def test_a_difference_is_paired_and_claimed_where_interval_and_seeds_agree():
     assert got["value"] == pytest.approx(one[metric] - other[metric])
     alone = np.subtract(one["per_seed"][metric], other["per_seed"][metric])
     assert got["per_seed"] == pytest.approx(alone.tolist())
-    assert got["ci95"][0] > 0 and got["claim"] is True
+    assert got["ci95"][0] > 0 and got["claim"] is True and got["no_claim"] is None
     assert got["metrics"]["auroc"]["value"] == pytest.approx(one["auroc"] - other["auroc"])
     back = scoring.difference(worse, better)
     assert back["value"] == pytest.approx(-got["value"]) and back["claim"] is True
@@ -118,7 +123,8 @@ def test_one_seed_that_says_otherwise_takes_the_claim_away():
     p = better.probabilities.copy()
     p[1] = worse.probabilities[1][:, ::-1]
     got = scoring.difference(dataclasses.replace(better, probabilities=p), worse)
-    assert got["ci95"][0] > 0 and min(got["per_seed"]) < 0 and got["claim"] is False
+    assert got["ci95"][0] > 0 and min(got["per_seed"]) < 0
+    assert got["claim"] is False and got["no_claim"] == "seeds disagree"
 
 
 def test_one_seed_stands_against_every_seed():
@@ -130,10 +136,37 @@ def test_one_seed_stands_against_every_seed():
     assert got["per_seed"] == pytest.approx([value - other for other in others])
 
 
+def test_other_numbers_of_seeds_are_all_compared():
+    two = made_predictions(people=12, repeats=2)
+    three = made_predictions(people=12, repeats=3, seed=3)
+    got = scoring.difference(two, three)
+    ours, theirs = (scoring.score(p)["per_seed"]["balanced_accuracy"] for p in (two, three))
+    assert got["per_seed"] == pytest.approx([a - b for a in ours for b in theirs])
+
+
+def test_one_run_of_training_claims_nothing():
+    def of(strength, *weights):
+        return made_predictions(people=30, strength=strength, weights=list(weights), row="mine")
+
+    plain = made_predictions(people=30, strength=0.2, seed=2)
+    assert scoring.difference(of(3.0, "a", "b", "c"), plain)["claim"] is True
+    once = scoring.difference(of(3.0, "a"), plain)
+    assert once["claim"] is False
+    assert once["no_claim"] == "mine was trained once, a claim needs 3 seeds"
+    assert once["ci95"] == scoring.difference(of(3.0, "a", "b", "c"), plain)["ci95"]
+
+
+def test_two_builds_of_a_dataset_are_not_compared():
+    one = made_predictions(dataset_fingerprint="0001")
+    with pytest.raises(ValueError, match="dataset_fingerprint is '0001' of one row and '0002'"):
+        scoring.difference(one, made_predictions(dataset_fingerprint="0002"))
+
+
 def test_nothing_differs_from_itself():
     made = made_predictions(people=20)
     got = scoring.difference(made, made)
-    assert got["value"] == 0 and got["ci95"] == [0, 0] and got["claim"] is False
+    assert got["value"] == 0 and got["ci95"] == [0, 0]
+    assert got["claim"] is False and got["no_claim"] == "the interval holds 0"
 
 
 def test_other_examples_have_no_difference():

@@ -50,14 +50,12 @@ def test_a_curve_of_many_points_keeps_its_ends():
     assert len(x) <= 400 and (x[0], x[-1], y[-1]) == (0, 1, 5000)
 
 
-def test_reliability_in_bins_of_equally_many():
+def test_reliability_is_that_of_the_metrics():
     score = np.repeat([0.1, 0.9], 50)
     truth = np.r_[np.ones(5), np.zeros(45), np.ones(50)].astype(int)
-    said, so = numbers.reliability(truth, score)
-    assert len(said) == 10
-    assert so[:5].mean() == pytest.approx(0.1) and np.all(so[5:] == 1)
-    said, so = numbers.reliability(truth[:7], score[:7])
-    assert len(said) == 1 and so[0] == pytest.approx(5 / 7)
+    said, so = numbers.curves(truth, score).reliability
+    np.testing.assert_allclose(said, [0.1, 0.9])
+    np.testing.assert_allclose(so, [0.1, 1.0])
 
 
 def test_a_persons_own_score_is_over_the_classes_that_the_person_has():

@@ -35,6 +35,21 @@ def test_two_staging_datasets_are_two_rows_rebuilt_from_their_files(tmp_path):
     assert results(tmp_path) == first
 
 
+def test_a_file_that_was_damaged_since_takes_nothing_away(tmp_path):
+    for row in ("pretrained", "random"):
+        files.save(files.path_of(tmp_path, "made", row), made_predictions(row=row))
+    recompute(tmp_path)
+    before = results(tmp_path)
+    files.path_of(tmp_path, "made", "pretrained").write_bytes(b"PK")
+    recompute(tmp_path)
+    recompute(tmp_path)
+    after = results(tmp_path)
+    *notes, problem = after["probes"]["made"]["pretrained"].pop("notes")
+    assert notes == before["probes"]["made"]["pretrained"].pop("notes")
+    assert "no predictions in it" in problem
+    assert after == before
+
+
 def test_what_has_no_predictions_stays_and_what_has_is_replaced(tmp_path):
     old = {
         "probes": {"staging": {"pretrained": {"f1": 0.5}}, "made": {"gone": {"f1": 0.1}}},
