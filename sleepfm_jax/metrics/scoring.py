@@ -3,7 +3,10 @@
 Everything in results.json about a labelled dataset comes from here, and from the files of
 `metrics.predictions` alone.
 
-A row's figures are those of its predictions averaged over seeds; each seed's own stand beside them.
+A row's figures are means over its seeds, and each seed's own stand beside them. Averaged
+predictions are an ensemble: five untrained encoders score more than any one of them, and a row with
+one seed has none; its figures stand apart (`ensemble`).
+
 A difference is paired: the same people, the same examples. It is claimed only where its interval
 over people excludes 0, every seed says the same, and there are three seeds or more of every encoder
 in it: one run of training says nothing of the next.
@@ -45,23 +48,23 @@ def score(predictions: Predictions) -> dict[str, Any]:
     """A row of results.json.
 
     Returns:
-      Every metric (null where it cannot be had; `notes` say why); `ci95` {metric: [low, high] or
-      null} with `reasons`; `per_seed` {metric: [R]}, `seeds`; `chance` {metric: level}; with folds,
-      `folds` {auroc, auprc: means over the folds that hold every class; `used` `of` how many};
-      `calibration` (one class an example; `calibration.class_reliability`); `unweighted` {kappa,
-      f1} of the fit without class weights; `confusion` [K true][K predicted] (several labels: one
-      [[tn, fp], [fn, tp]] a label) and `per_label`; `subjects`, `examples` and both per class;
-      `classes`, `notes`, and `how`: all that the predictions say of their making.
+      Every metric, its mean over the seeds (null where it cannot be had; `notes` say why); `ci95`
+      {metric: [low, high] or null} with `reasons`; `per_seed` {metric: [R]}, `seeds`; with several
+      seeds `ensemble` {metric: of their averaged predictions}; `chance` {metric: level}; with
+      folds, `folds` {auroc, auprc: means over the folds that hold every class; `used` `of` how
+      many}; `calibration` (one class an example; `calibration.class_reliability`); `unweighted`
+      {kappa, f1} of the fit without class weights; `confusion` of the averaged predictions [K
+      true][K predicted] (several labels: one [[tn, fp], [fn, tp]] a label) and `per_label`;
+      `subjects`, `examples` and both per class; `classes`, `notes`, and `how`: all that the
+      predictions say of their making.
     """
     p, y = predictions, predictions.label
-    mean, cuts = p.mean(), _mean_thresholds(p)
-    found = _figures(y, mean, cuts)
-    notes = [*_notes(found, p.classes), *p.about.get("notes", ())]
-    per_label = found.pop("per_label", None)
-    statistic, holders = _statistic(y, mean, cuts), _holders(p)
+    averaged = _figures(y, p.mean(), _mean_thresholds(p))
+    notes = [*_notes(averaged, p.classes), *p.about.get("notes", ())]
+    seeds = _each_seed(p)
+    found = {name: _mean([each[name] for each in seeds]) for name in _metric_names(averaged)}
+    statistic, holders = _statistic(p), _holders(p)
     ci95, reasons = person_intervals(p.person, statistic, holders, limits=_limits(p))
-    seeds = [_figures(y, p.probabilities[r], _thresholds(p, r)) for r in range(len(p.seeds))]
-    found = {name: found[name] for name in _metric_names(found)}
     row = {
         **found,
         "ci95": ci95,
@@ -73,17 +76,25 @@ def score(predictions: Predictions) -> dict[str, Any]:
         "examples": len(y),
         **per_class(p),
         "classes": p.classes,
-        "confusion": _confusion(y, mean, cuts),
+        "confusion": _confusion(y, p.mean(), _mean_thresholds(p)),
         "notes": notes,
         "how": dict(p.about),
     }
-    if per_label is not None:
-        row["per_label"] = per_label
+    if len(p.seeds) > 1:
+        row["ensemble"] = {name: averaged[name] for name in found}
+    if y.ndim == 2:
+        tables = [each["per_label"] for each in seeds]
+        row["per_label"] = {
+            name: [_mean(label) for label in zip(*(table[name] for table in tables))]
+            for name in tables[0]
+        }
     if p.unweighted is not None:
-        plain = _figures(y, p.unweighted.astype(np.float64).mean(axis=0), cuts)
-        row["unweighted"] = {name: plain[name] for name in ("kappa", "f1", "f1_weighted")}
+        plain = [_figures(y, each.astype(np.float64), None) for each in p.unweighted]
+        row["unweighted"] = {
+            name: _mean([each[name] for each in plain]) for name in ("kappa", "f1", "f1_weighted")
+        }
     if y.ndim == 1:
-        row["calibration"] = class_reliability(y, mean)
+        row["calibration"] = class_reliability(y, p.mean())
     if (p.fold >= 0).all():
         row["folds"] = _over_folds(p)
     return row
@@ -95,19 +106,16 @@ def difference(a: Predictions, b: Predictions) -> dict[str, Any]:
 
     Returns:
       `metric`, and of it `value`, `ci95` or null with `reason`, `per_seed` (seed by seed; where
-      the two rows have other numbers of seeds, each of one against each of the other), `claim`,
-      and `no_claim`, why there is none; `metrics` {name: the same of each metric}; `subjects`,
-      `examples`.
+      the two rows have other numbers of seeds, each of one against each of the other), `ensemble`
+      (of the averaged predictions), `claim`, and `no_claim`, why there is none; `metrics` {name:
+      the same of each metric}; `subjects`, `examples`.
 
     Raises:
       ValueError: the two were not scored on the same examples in the same order, or are of other
         builds of a dataset.
     """
     _check_paired(a, b)
-    y = a.label
-    means, cuts = (a.mean(), b.mean()), (_mean_thresholds(a), _mean_thresholds(b))
-    ours, theirs = (_figures(y, *each) for each in zip(means, cuts))
-    first, second = (_statistic(y, *each) for each in zip(means, cuts))
+    first, second = _statistic(a), _statistic(b)
 
     def statistic(weights: np.ndarray) -> dict[str, np.ndarray]:
         one, other = first(weights), second(weights)
@@ -116,19 +124,18 @@ def difference(a: Predictions, b: Predictions) -> dict[str, Any]:
     ci95, reasons = person_intervals(
         a.person, statistic, _holders(a), difference=True, limits=_limits(a)
     )
-    each = [
-        [_figures(y, x.probabilities[r], _thresholds(x, r)) for r in range(len(x.seeds))]
-        for x in (a, b)
-    ]
+    each = [_each_seed(x) for x in (a, b)]
     pairs = list(zip(*each))
     if len(each[0]) != len(each[1]):
         pairs = [(one, other) for one in each[0] for other in each[1]]
+    averaged = [_figures(a.label, x.mean(), _mean_thresholds(x)) for x in (a, b)]
     metrics = {
         name: {
-            "value": ours[name] - theirs[name],
+            "value": _mean([one[name] for one in each[0]]) - _mean([one[name] for one in each[1]]),
             "ci95": ci95[name],
             "reason": reasons.get(name),
             "per_seed": [one[name] - other[name] for one, other in pairs],
+            "ensemble": averaged[0][name] - averaged[1][name],
         }
         for name in ci95
     }
@@ -142,7 +149,7 @@ def difference(a: Predictions, b: Predictions) -> dict[str, Any]:
         **metrics[metric],
         "metrics": metrics,
         "subjects": len(np.unique(a.person)),
-        "examples": len(y),
+        "examples": len(a.label),
     }
 
 
@@ -237,11 +244,38 @@ def _metric_names(found: Mapping[str, Any]) -> list[str]:
     return [name for name, value in found.items() if isinstance(value, float)]
 
 
-def _statistic(y: np.ndarray, p: np.ndarray, thresholds: np.ndarray | None) -> Statistic:
-    if y.ndim == 2:
-        return multilabel.multilabel_statistic(y, p, thresholds)
-    cut = None if thresholds is None else thresholds[:, 0]
-    return classification.classification_statistic(y, p, threshold=cut)
+def _each_seed(p: Predictions) -> list[dict[str, Any]]:
+    return [
+        _figures(p.label, p.probabilities[r].astype(np.float64), _thresholds(p, r))
+        for r in range(len(p.seeds))
+    ]
+
+
+def _mean(values: list[float]) -> float:
+    """NaN where one is."""
+    return float(np.mean(values))
+
+
+def _statistic(p: Predictions) -> Statistic:
+    """The mean over seeds of each metric, for many weightings of the examples at once."""
+    of_one = (
+        multilabel.multilabel_statistic
+        if p.label.ndim == 2
+        else classification.classification_statistic
+    )
+    parts = []
+    for r in range(len(p.seeds)):
+        cuts = _thresholds(p, r)
+        cut = cuts[:, 0] if cuts is not None and p.label.ndim == 1 else cuts
+        each = p.probabilities[r].astype(np.float64)
+        options = {"threshold": cut} if p.label.ndim == 1 else {"thresholds": cut}
+        parts.append(of_one(p.label, each, **options))
+
+    def statistic(weights: np.ndarray) -> dict[str, np.ndarray]:
+        found = [part(weights) for part in parts]
+        return {name: np.mean([each[name] for each in found], axis=0) for name in found[0]}
+
+    return statistic
 
 
 def _mean_thresholds(p: Predictions) -> np.ndarray | None:

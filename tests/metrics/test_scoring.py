@@ -14,15 +14,19 @@ from sleepfm_jax.metrics import scoring
 from tests.helpers.made_predictions import made_predictions
 
 
-def test_a_row_is_of_the_averaged_predictions_and_each_seed_stands_beside():
+def test_a_row_is_the_mean_over_seeds_and_each_seed_stands_beside():
     made = made_predictions(people=12, each=6, classes=3)
     row = scoring.score(made)
     guess = made.probabilities.astype(float).mean(axis=0).argmax(axis=1)
-    assert row["balanced_accuracy"] == pytest.approx(sk.balanced_accuracy_score(made.label, guess))
-    assert row["f1"] == pytest.approx(sk.f1_score(made.label, guess, average="macro"))
-    assert row["kappa"] == pytest.approx(sk.cohen_kappa_score(made.label, guess))
+    together = row["ensemble"]
+    value = sk.balanced_accuracy_score(made.label, guess)
+    assert together["balanced_accuracy"] == pytest.approx(value)
+    assert together["f1"] == pytest.approx(sk.f1_score(made.label, guess, average="macro"))
+    assert together["kappa"] == pytest.approx(sk.cohen_kappa_score(made.label, guess))
     alone = [sk.balanced_accuracy_score(made.label, p.argmax(axis=1)) for p in made.probabilities]
     assert row["per_seed"]["balanced_accuracy"] == pytest.approx(alone)
+    assert row["balanced_accuracy"] == pytest.approx(np.mean(alone))
+    assert row["balanced_accuracy"] < together["balanced_accuracy"], "an ensemble is more than one"
     assert len(set(alone)) == 3 and row["seeds"] == [0, 1, 2]
     low, high = row["ci95"]["balanced_accuracy"]
     assert low < row["balanced_accuracy"] < high
@@ -38,7 +42,7 @@ def test_a_row_is_of_the_averaged_predictions_and_each_seed_stands_beside():
 
 
 def test_the_threshold_of_two_classes_is_that_of_validation():
-    made = made_predictions(strength=1.0)
+    made = made_predictions(strength=1.0, repeats=1)
     cut = dataclasses.replace(made, thresholds=np.full_like(made.thresholds, 0.8))
     guess = made.mean()[:, 1] >= 0.8
     row = scoring.score(cut)
@@ -75,10 +79,14 @@ def test_folds_are_scored_one_by_one_too():
 def test_several_labels():
     made = made_predictions("multilabel", people=20, classes=3)
     row = scoring.score(made)
-    y, p = made.label, made.mean()
+    y = made.label
     known = np.isfinite(y[:, 0])
-    wanted = [sk.average_precision_score(y[known, k], p[known, k]) for k in range(3)]
+    wanted = [
+        [sk.average_precision_score(y[known, k], p[known, k]) for k in range(3)]
+        for p in made.probabilities
+    ]
     assert row["auprc"] == pytest.approx(np.mean(wanted))
+    assert row["per_label"]["auprc"] == pytest.approx(np.mean(wanted, axis=0))
     low, high = row["ci95"]["auprc"]
     assert low < row["auprc"] < high
     assert np.shape(row["confusion"]) == (3, 2, 2) and len(row["per_label"]["auroc"]) == 3
