@@ -235,7 +235,7 @@ class _Rows:
         self._examples: list[tuple] = []
         self._plain: list[np.ndarray] = []
         nights: dict[str, list[tuple[float, np.ndarray, int]]] = collections.defaultdict(list)
-        with concurrent.futures.ThreadPoolExecutor(_threads()) as pool:
+        with concurrent.futures.ThreadPoolExecutor(_cores()) as pool:
             read = pool.map(lambda i: self._read(i, leaked), range(len(records)))
             shown = tqdm(
                 read, total=len(records), desc=f"{records.split}: {FEATURES}", mininterval=1.0
@@ -317,8 +317,8 @@ class _Rows:
         return features, tokens
 
 
-def _threads() -> int:
-    """Most of a plain feature's time is in NumPy and SciPy, which let other threads work."""
+def _cores() -> int:
+    """As many threads are worth it: most time is in NumPy and SciPy, which let others work."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

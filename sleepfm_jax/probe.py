@@ -114,9 +114,10 @@ def probe(
     found["pretrained"] = dataclasses.replace(found["pretrained"], map=map_)
     if permutations:
         chosen = [l2 for each in found["pretrained"].about["l2"] for l2 in each]
-        found[scoring.CONTROL] = _permuted(
-            data, gathered, found["pretrained"].about, first, permutations, seed, np.median(chosen)
-        )
+        about, l2 = found["pretrained"].about, float(np.median(chosen))
+        control = _permuted(data, gathered, about, first, permutations, seed, l2)
+        if control is not None:
+            found[scoring.CONTROL] = control
     for name in {*scoring.ROWS, scoring.CONTROL} - set(found):  # of a probe of something else
         files.path_of(workdir, dataset, name).unlink(missing_ok=True)
     for name, each in found.items():
@@ -179,15 +180,13 @@ def _repeats(
     of the draw of folds or validation people, `times` of them."""
     drawn = len(row.features)
     impute = row.name == FEATURES
-    if data.protocol == "splits":
-        fits = [fit(data, gathered, name, seed=seed, impute=impute) for name in row.features]
-        return fits, np.array(row.seeds)
-    numbers = np.arange(seed, seed + times)
+    given = data.protocol == "splits"
+    numbers = range(seed, seed + (drawn if given else times))
     fits = [
-        fit(data, gathered, row.features[i % drawn], seed=int(number), impute=impute)
+        fit(data, gathered, row.features[i % drawn], seed=number, impute=impute)
         for i, number in enumerate(numbers)
     ]
-    return fits, numbers
+    return fits, np.array(row.seeds if given else numbers)
 
 
 def fit(
@@ -238,47 +237,52 @@ def _permuted(
     count: int,
     seed: int,
     l2: float,
-) -> Predictions:
+) -> Predictions | None:
     """The control: fits on labels permuted over people, with the one L2 that the true labels chose.
 
     A round in which training people are left with a single class cannot be fitted: it is drawn
-    again, and noted.
+    again, and noted; None where no round can.
     """
-    split = _scored_split(data)
-    fits, drawn, numbers, failed = [], [], [], 0
-    for number in range(seed, seed + 10 * count):
-        if len(fits) == count:
-            break
+
+    def labels(number: int) -> dict[str, np.ndarray]:
         rng = np.random.default_rng(number)
-        labels = {
+        return {
             name: permute_over_people(part.label, part.person, rng)
             for name, part in gathered.examples.items()
         }
+
+    fits: dict[int, Fit] = {}
+    failed = 0
+    for number in range(seed, seed + 10 * count):
+        if len(fits) == count:
+            break
+        options = {"l2_grid": (l2,), "unweighted": False}
         try:
-            fits.append(fit(data, gathered, features, seed=number, labels=labels, l2_grid=(l2,)))
-        except DatasetError as error:
-            failed, why = failed + 1, error
-            continue
-        drawn.append(labels[split])
-        numbers.append(number)
+            fits[number] = fit(
+                data, gathered, features, seed=number, labels=labels(number), **options
+            )
+        except DatasetError as caught:
+            failed, error = failed + 1, caught
     if not fits:
-        raise why
+        logging.warning("%s: no permutation could be fitted, so no control: %s", data.name, error)
+        return None
+    drawn = np.stack([labels(number)[_scored_split(data)] for number in fits])
     notes = [f"{failed} permutations could not be fitted and were drawn again"] if failed else []
     protocol = f"as of the true labels, with the median of the L2s that these chose ({l2:g})"
     return _predictions(
         data,
         gathered,
-        fits,
-        np.array(numbers),
+        list(fits.values()),
+        np.array(list(fits)),
         {
             **about,
             "row": scoring.CONTROL,
             "features": _WORDS[scoring.CONTROL],
             "protocol": protocol,
-            "l2": [fit.l2 for fit in fits],
+            "l2": [fit.l2 for fit in fits.values()],
             "notes": notes,
         },
-        np.stack(drawn),
+        drawn,
     )
 
 
@@ -292,7 +296,7 @@ def _predictions(data, gathered, fits: list[Fit], seeds, about, permuted=None) -
     return Predictions(
         **examples._asdict(),
         probabilities=stacked("probabilities"),
-        unweighted=stacked("unweighted"),
+        unweighted=stacked("unweighted") if permuted is None else None,
         thresholds=stacked("thresholds"),
         fold=np.stack([fit.fold for fit in fits]).astype(np.int16),
         seeds=np.asarray(seeds),

@@ -73,6 +73,7 @@ def fit_probe(
     class_weight: ClassWeight = "balanced",
     impute: bool = False,
     max_iter: int = MAX_ITER,
+    unweighted: bool = True,
     splits: str = "given splits by subject",
 ) -> Fit:
     """Fits and chooses a probe on given splits, and predicts the test examples.
@@ -89,7 +90,9 @@ def fit_probe(
       impute: fill NaN features with their training mean (0 after standardising). For the plain
         baseline, where a channel may be missing; encoder features are never NaN. Infinities are
         always refused.
-      max_iter: of lbfgs, for each L2. splits: where they are from, for the protocol's words.
+      max_iter: of lbfgs, for each L2. unweighted: fit also without class weights; otherwise that
+        of the result is the class-balanced one. splits: where they are from, for the protocol's
+        words.
 
     Raises:
       ValueError: features not finite (counted), labels outside the classes, an empty split, or
@@ -98,6 +101,7 @@ def fit_probe(
     parts = {"train": train, "validation": validation, "test": test}
     checked = {name: check_features(name, part, label_kind, impute) for name, part in parts.items()}
     settings = _settings(checked.values(), label_kind, classes, l2_grid, class_weight, max_iter)
+    settings.unweighted = unweighted
     found = fit_and_predict(*checked.values(), settings)
     counts = ", ".join(f"{len(np.unique(p.subjects))} {name}" for name, p in checked.items())
     protocol = f"{splits} ({counts} subjects), {_protocol(settings)}"
@@ -129,6 +133,7 @@ def grouped_cv_probe(
     class_weight: ClassWeight = "balanced",
     impute: bool = False,
     max_iter: int = MAX_ITER,
+    unweighted: bool = True,
 ) -> Fit:
     """Cross-validation by subject, for data without official splits.
 
@@ -152,6 +157,7 @@ def grouped_cv_probe(
             "at least 2 folds, 3 subjects, and as many subjects as folds are needed"
         )
     settings = _settings([everyone], label_kind, classes, l2_grid, class_weight, max_iter)
+    settings.unweighted = unweighted
     n, k = len(everyone.y), len(settings.classes)
     probabilities = np.full((n, k), np.nan)
     unweighted = thresholds = None

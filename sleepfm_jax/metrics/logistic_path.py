@@ -30,6 +30,7 @@ class Settings:
     l2_grid: list[float]  # strong to weak
     class_weight: ClassWeight
     max_iter: int
+    unweighted: bool = True
     notes: list[str] = field(default_factory=list)
 
     def note(self, text: str) -> None:
@@ -96,7 +97,7 @@ def fit_and_predict(
         thresholds = multilabel.choose_thresholds(validation.y, on_validation)
     else:
         unweighted = on_test
-        if settings.class_weight is not None:
+        if settings.class_weight is not None and settings.unweighted:
             alike = replace(settings, class_weight=None, l2_grid=[l2], notes=settings.notes)
             ((_, unweighted),) = _softmax_path(scaled, train.y, alike)
         if len(settings.classes) == 2:  # the second one is positive
