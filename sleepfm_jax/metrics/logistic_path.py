@@ -55,8 +55,9 @@ def fit_and_predict(
     """Fits along the path, chooses by the validation examples, predicts the test examples."""
     mean, sd = _standardisation(train.x, settings)
     scaled = [_standardise(part.x, mean, sd) for part in (train, validation, test)]
+    unfinished: set[float] = set()
     if settings.label_kind == "classification":
-        path = _softmax_path(scaled, train.y, settings)
+        path = _softmax_path(scaled, train.y, settings, unfinished)
 
         def score(p):
             return sk.recall_score(
@@ -69,7 +70,7 @@ def fit_and_predict(
 
         _note_missing(train.y, validation.y, settings)
     else:
-        path = _sigmoid_path(scaled, train.y, settings)
+        path = _sigmoid_path(scaled, train.y, settings, unfinished)
 
         def score(p):
             return multilabel.multilabel_metrics(validation.y, p)["auroc"]
@@ -92,6 +93,9 @@ def fit_and_predict(
         settings.note(
             f"the chosen L2 ({l2:g}) is the {edge} of the grid: there may be a better one"
         )
+    if unfinished:
+        which = "the chosen fit" if l2 in unfinished else "a fit that L2 was chosen among"
+        settings.note(f"{which} stopped at {settings.max_iter} iterations before converging")
     unweighted = thresholds = None
     if settings.label_kind == "multilabel":
         thresholds = multilabel.choose_thresholds(validation.y, on_validation)
@@ -99,7 +103,7 @@ def fit_and_predict(
         unweighted = on_test
         if settings.class_weight is not None and settings.unweighted:
             alike = replace(settings, class_weight=None, l2_grid=[l2], notes=settings.notes)
-            ((_, unweighted),) = _softmax_path(scaled, train.y, alike)
+            ((_, unweighted),) = _softmax_path(scaled, train.y, alike, unfinished)
         if len(settings.classes) == 2:  # the second one is positive
             thresholds = np.array([_threshold(validation.y, on_validation[:, 1], settings)])
     return Fitted(on_test, unweighted, thresholds, l2)
@@ -136,7 +140,7 @@ def _threshold(y: np.ndarray, p: np.ndarray, settings: Settings) -> float:
     return float((above + below) / 2)
 
 
-def _softmax_path(scaled, y, settings: Settings):
+def _softmax_path(scaled, y, settings: Settings, unfinished: set[float]):
     """(validation, test) probabilities [N, K] for each L2 of the grid."""
     x, *others = scaled
     seen = np.unique(y)
@@ -147,7 +151,7 @@ def _softmax_path(scaled, y, settings: Settings):
         names = [settings.classes[k] for k in missing]
         settings.note(f"no training example of {names}: never predicted")
     path = []
-    for model in _models(x, y, settings):
+    for model in _models(x, y, settings, unfinished):
         outputs = []
         for part in others:
             p = np.zeros((len(part), len(settings.classes)))
@@ -157,7 +161,7 @@ def _softmax_path(scaled, y, settings: Settings):
     return path
 
 
-def _sigmoid_path(scaled, y, settings: Settings):
+def _sigmoid_path(scaled, y, settings: Settings, unfinished: set[float]):
     """(validation, test) probabilities [N, K] for each L2, each label a regression of its own."""
     x, *others = scaled
     outputs = [[np.full((len(p), y.shape[1]), 0.5) for p in others] for _ in settings.l2_grid]
@@ -168,14 +172,15 @@ def _sigmoid_path(scaled, y, settings: Settings):
                 f"training examples of {settings.classes[k]!r} are all alike: probability 0.5"
             )
             continue
-        for i, model in enumerate(_models(x[known], y[known, k].astype(int), settings)):
+        for i, model in enumerate(_models(x[known], y[known, k].astype(int), settings, unfinished)):
             for j, part in enumerate(others):
                 outputs[i][j][:, k] = model.predict_proba(part)[:, 1]
     return outputs
 
 
-def _models(x, y, settings: Settings):
-    """One logistic regression, fitted along the L2 path from strong to weak. x is standardised."""
+def _models(x, y, settings: Settings, unfinished: set[float]):
+    """One logistic regression, fitted along the L2 path from strong to weak. x is standardised;
+    `unfinished` takes the L2s whose fit did not converge."""
     model = LogisticRegression(
         warm_start=True, max_iter=settings.max_iter, class_weight=settings.class_weight
     )
@@ -186,9 +191,7 @@ def _models(x, y, settings: Settings):
             model.fit(x, y)
         for warning in caught:
             if issubclass(warning.category, ConvergenceWarning):
-                settings.note(
-                    f"lbfgs stopped at {settings.max_iter} iterations before converging, l2={l2:g}"
-                )
+                unfinished.add(l2)
             else:
                 warnings.warn_explicit(
                     warning.message, warning.category, warning.filename, warning.lineno

@@ -5,7 +5,7 @@
 other. A row's figures: each metric, `ci95` {metric: [low, high] or null}, `reasons` {metric: why
 there is no interval}, `per_seed` {metric: values}, `chance` {metric: level}, `permuted` {metric:
 {"mean", "band"}}, people and examples. A difference: `metric`, `value`, `ci95`, `reason`,
-`per_seed`, `claim` (the interval excludes 0 and every seed agrees).
+`per_seed`, `claim` or `no_claim`, why there is none (`metrics.scoring`).
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ def curves(shown: dict[str, Predictions], slug: str, folder: Path) -> dict:
     alt = "ROC, precision-recall and reliability curves."
     lead = (
         "Each class or label against the rest, seed-averaged. Thin dots: chance; on the right, "
-        "probabilities that are as often so as they say, in bins of equally many examples."
+        "probabilities that are as often so as they say, in bins a tenth wide."
     )
     if not any(several_labels(found) for found in shown.values()):
         lead += " The fit weighs classes alike, so the probability of a rare class is too high."
