@@ -4,9 +4,9 @@
   python -m launch.build --dataset=simulated_psg --source=SOURCE --clip_seconds=30 --data_dir=DATA
   python -m launch.pretrain --config=configs/pretrain_simulated.py --data_dir=DATA --workdir=RUN
 
-Seen on two CPU cores, on held-out subjects: retrieval within a person's night .152 (chance .017), among
-128 clips of all people .095 (identity alone .119); staging probe .75 balanced accuracy, .69 with
-untrained encoders; variant `mispaired`: .020, .010 and .74.
+Seen on two CPU cores, on held-out subjects: retrieval within a person's night .152 (chance .017),
+among 128 clips of all people .095 (identity alone .119); staging probe .75 balanced accuracy, .69
+with untrained encoders; variant `mispaired`: .020, .010 and .74.
 Variant `smoke` runs in seconds. Variant `mispaired` is a control: the same run, but modalities are
 of other people, so that what it learns it did not learn from what was recorded together.
 """
