@@ -75,7 +75,6 @@ def main(argv: list[str]) -> int:
 
     workdir = folders.local(_WORKDIR.value, "--workdir")
     begun = time.perf_counter()
-    workdir.mkdir(parents=True, exist_ok=True)
     probe.probe(
         _CHECKPOINT.value,
         _DATA_DIR.value,
