@@ -71,7 +71,7 @@ def main(argv: list[str]) -> int:
     from sleepfm_jax.data import datasets
     from sleepfm_jax.report import page as report
     from sleepfm_jax.report import run_folder
-    from sleepfm_jax.report.recompute import recompute
+    from sleepfm_jax.report.results import recompute
 
     workdir = folders.local(_WORKDIR.value, "--workdir")
     begun = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Write a run's report again and print its figures.
+"""Compute a run's figures anew from its predictions, write its report again, print both.
 
   python -m launch.report --workdir=RUN
 
@@ -28,7 +28,7 @@ def main(argv: list[str]) -> int:
         raise app.UsageError(f"unexpected argument {argv[1]!r}: flags begin with --")
     from sleepfm_jax import folders
     from sleepfm_jax.report import page as report
-    from sleepfm_jax.report.recompute import recompute
+    from sleepfm_jax.report.results import recompute
 
     workdir = folders.local(_WORKDIR.value, "--workdir")
     if not any((workdir / name).exists() for name in ("results.json", "predictions")):

@@ -118,10 +118,8 @@ def probe(
         control = _permuted(data, gathered, about, first, permutations, seed, l2)
         if control is not None:
             found[scoring.CONTROL] = control
-    for name in {*scoring.ROWS, scoring.CONTROL} - set(found):  # of a probe of something else
-        files.path_of(workdir, dataset, name).unlink(missing_ok=True)
-    for name, each in found.items():
-        files.save(files.path_of(workdir, dataset, name), each)
+    folder = files.path_of(workdir, dataset, "pretrained").parent
+    files.save_rows(folder, found, gone=(*scoring.ROWS, scoring.CONTROL))
     return list(found)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -105,24 +105,51 @@ def path_of(workdir: str | os.PathLike[str], dataset: str, row: str) -> Path:
 
 
 def save(path: str | os.PathLike[str], predictions: Predictions) -> None:
-    """Writes a file, in one step: a program that is killed leaves the old one or the new one."""
+    """Writes a file, in one step: a program that is killed leaves the old one or the new one.
+
+    Raises:
+      ValueError: `about` is not JSON. OSError: the disk is full, or the folder not writable.
+    """
     path = Path(path)
+    save_rows(path.parent, {path.stem: predictions})
+
+
+def save_rows(
+    folder: str | os.PathLike[str], rows: Mapping[str, Predictions], gone: Iterable[str] = ()
+) -> None:
+    """Writes the files of several rows of a dataset, and removes those of rows that are no more.
+    Nothing of before is touched until all that is new is on the disk: rows of two probes would be
+    compared with each other.
+
+    Raises:
+      As `save`.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    written = {name: folder / f".{name}.npz.{os.getpid()}" for name in rows}
+    try:
+        for name, temporary in written.items():
+            _write(temporary, rows[name])
+        for name in set(gone) - set(rows):
+            (folder / f"{name}.npz").unlink(missing_ok=True)
+        for name, temporary in written.items():
+            os.replace(temporary, folder / f"{name}.npz")
+    finally:
+        for temporary in written.values():
+            temporary.unlink(missing_ok=True)
+
+
+def _write(path: Path, predictions: Predictions) -> None:
     arrays = {
         field.name: value
         for field in dataclasses.fields(predictions)
         if field.name != "about" and (value := getattr(predictions, field.name)) is not None
     }
     about = json.dumps({"predictions_version": VERSION, **predictions.about}, allow_nan=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(temporary, "wb") as out:
-            np.savez_compressed(out, about=np.array(about), **arrays)
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with open(path, "wb") as out:
+        np.savez_compressed(out, about=np.array(about), **arrays)
+        out.flush()
+        os.fsync(out.fileno())
 
 
 def load(path: str | os.PathLike[str]) -> Predictions:

@@ -10,18 +10,22 @@ there is no interval}, `per_seed` {metric: values}, `chance` {metric: level}, `p
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import importlib.metadata
 import json
 import math
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from absl import logging
 
-from sleepfm_jax.metrics.scoring import ROWS
+from sleepfm_jax.metrics import predictions
+from sleepfm_jax.metrics.scoring import ROWS, tables
 
 RESULTS = "results.json"
 METRICS = {  # of the probe table, in its order
@@ -69,8 +73,8 @@ def merge_results(
 ) -> dict[str, Any]:
     """Merges `update` into workdir/results.json, dictionary by dictionary, and returns the whole.
 
-    The file is replaced in one step, so a program that is killed leaves the old one or the new one.
-    Two programs must not merge at the same time: the later would win.
+    The file is replaced in one step, so a program that is killed leaves the old one or the new one;
+    programs that merge at the same time do so one after the other.
 
     Args:
       replace: keys whose value is replaced as a whole.
@@ -80,16 +84,73 @@ def merge_results(
     Raises:
       ValueError: when the present file cannot be read. TypeError: on a value JSON has no form for.
     """
+    return _change(workdir, lambda _: (update, replace))
+
+
+def recompute(workdir: str | os.PathLike[str]) -> dict[str, Any]:
+    """Computes `probes` and `differences` of every dataset with predictions anew, and replaces
+    what results.json held of these datasets; of others it keeps what is there.
+
+    Returns:
+      The two, of these datasets, as they are in results.json.
+
+    Raises:
+      ValueError: when the present results.json cannot be read.
+    """
+    computed: dict[str, dict[str, Any]] = {"probes": {}, "differences": {}}
+
+    def anew(before: dict[str, Any]) -> tuple[dict[str, Any], Sequence[str]]:
+        found, problems = predictions.load_all(workdir)
+        kept = {key: _mappings(before.get(key)) for key in computed}
+        for dataset, rows in found.items():
+            computed["probes"][dataset], computed["differences"][dataset] = tables(rows)
+        for (dataset, row), problem in problems.items():
+            logging.warning("%s", problem)
+            old = _mappings(kept["probes"].get(dataset)).get(row)
+            if old is not None:  # a file that was damaged since does not undo what was read from it
+                notes = [note for note in old.get("notes") or [] if note != problem]
+                rows = computed["probes"].setdefault(dataset, {})
+                rows[row] = old | {"notes": [*notes, problem]}
+            for pair, old in _mappings(kept["differences"].get(dataset)).items():
+                if row in pair.split("-"):
+                    computed["differences"].setdefault(dataset, {}).setdefault(pair, old)
+        if not computed["probes"]:
+            return {}, ()
+        return {key: kept[key] | mine for key, mine in computed.items()}, tuple(computed)
+
+    if (Path(workdir) / predictions.FOLDER).is_dir():
+        _change(workdir, anew)
+    return computed
+
+
+def _change(workdir, change: Callable[[dict], tuple[Mapping, Sequence[str]]]) -> dict[str, Any]:
+    """Merges what `change` makes of the present results, (update, keys replaced as a whole)."""
     path = Path(workdir) / RESULTS
-    merged: dict[str, Any] = {}
-    if path.exists():
-        merged, problem = read_json(path)
-        if problem:
-            raise ValueError(f"{path}: {problem}; move it away to start a new one")
-    merged = _merge({k: v for k, v in merged.items() if k not in replace}, _plain(update))
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, json.dumps(merged, indent=2, allow_nan=False) + "\n")
+    with _alone(path.parent):
+        before: dict[str, Any] = {}
+        if path.exists():
+            before, problem = read_json(path)
+            if problem:
+                raise ValueError(f"{path}: {problem}; move it away to start a new one")
+        update, replace = change(before)
+        merged = _merge({k: v for k, v in before.items() if k not in replace}, _plain(update))
+        if update or not path.exists():
+            replace_file(path, json.dumps(merged, indent=2, allow_nan=False) + "\n")
     return merged
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Waits for the others that change results in the same folder; the lock, which is on the folder
+    itself, ends with its process."""
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)
 
 
 def versions() -> dict[str, str]:
@@ -267,6 +328,13 @@ def _plain(value: Any) -> Any:
     if value is None or isinstance(value, (str, int, float)):
         return value
     raise TypeError(f"results.json cannot hold a {type(value).__name__}: {value!r}")
+
+
+def _mappings(value: Any) -> dict[str, dict]:
+    """The mappings of a mapping; what else a broken results.json holds is not for us."""
+    if not isinstance(value, dict):
+        return {}
+    return {key: one for key, one in value.items() if isinstance(one, dict)}
 
 
 def replace_file(path: Path, text: str) -> None:

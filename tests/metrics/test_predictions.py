@@ -65,6 +65,27 @@ def test_arrays_that_do_not_fit_are_refused():
         dataclasses.replace(made, about=made.about | {"classes": ["one"]})
 
 
+def test_rows_of_one_probe_replace_those_of_another_all_or_none(tmp_path):
+    old, new = made_predictions(seed=1), made_predictions(seed=2)
+    folder = files.path_of(tmp_path, "made", "pretrained").parent
+    files.save_rows(folder, {"pretrained": old, "mispaired": old, "mine": old})
+    bad = dataclasses.replace(new, about=new.about | {"l2": np.nan})
+    gone = ("pretrained", "mispaired", "random")
+    with pytest.raises(ValueError):  # the second cannot be written: as on a full disk
+        files.save_rows(folder, {"pretrained": new, "random": bad}, gone)
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "mine.npz",
+        "mispaired.npz",
+        "pretrained.npz",
+    ]
+    kept = files.load(folder / "pretrained.npz")
+    np.testing.assert_array_equal(kept.probabilities, old.probabilities)
+    files.save_rows(folder, {"pretrained": new, "random": new}, gone)
+    assert sorted(p.stem for p in folder.iterdir()) == ["mine", "pretrained", "random"]
+    now = files.load(folder / "pretrained.npz")
+    np.testing.assert_array_equal(now.probabilities, new.probabilities)
+
+
 def test_about_is_json(tmp_path):
     bad = dataclasses.replace(made_predictions(), about=made_predictions().about | {"l2": np.nan})
     with pytest.raises(ValueError):

@@ -196,9 +196,9 @@ def test_staging_features_refuse():
     x, valid, place = np.zeros((1, 3840)), np.ones((1, 3840), bool), np.zeros((1, 3))
     with pytest.raises(ValueError, match="expected signals"):
         staging_features(x, valid, place[0], ["bas"], ["C3"], SFREQ)
-    with pytest.raises(ValueError, match="1 modalities, 2 names, 1 channels"):
+    with pytest.raises(ValueError, match="2 names for 1 channels"):
         staging_features(x, valid, place, ["bas"], ["C3", "C4"], SFREQ)
-    with pytest.raises(ValueError, match="at least 60 and 4"):
+    with pytest.raises(ValueError, match=r"bands up to 30\.0 Hz need 60\.0 Hz"):
         staging_features(x, valid, place, ["bas"], ["C3"], 50.0)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 
 from sleepfm_jax.metrics import predictions as files
 from sleepfm_jax.metrics import scoring
-from sleepfm_jax.report.recompute import recompute
-from sleepfm_jax.report.results import merge_results
+from sleepfm_jax.report import results as file
+from sleepfm_jax.report.results import merge_results, recompute
 from tests.helpers.made_predictions import made_predictions
 
 
@@ -64,3 +66,24 @@ def test_what_has_no_predictions_stays_and_what_has_is_replaced(tmp_path):
     assert found["probes"]["staging"] == old["probes"]["staging"]
     assert list(found["probes"]["made"]) == ["pretrained"]
     assert found["retrieval"] == old["retrieval"]
+
+
+def test_two_programs_lose_nothing_of_each_other(tmp_path, monkeypatch):
+    """One has read the file and not yet written it when the other merges."""
+    reading = threading.Event()
+    read_json = file.read_json
+
+    def slowly(path):
+        found = read_json(path)
+        reading.set()
+        time.sleep(0.3)
+        return found
+
+    merge_results(tmp_path, {"seconds": {"before": 1}})
+    monkeypatch.setattr(file, "read_json", slowly)
+    one = threading.Thread(target=merge_results, args=(tmp_path, {"seconds": {"one": 1}}))
+    one.start()
+    assert reading.wait(10)
+    merge_results(tmp_path, {"seconds": {"other": 1}})
+    one.join()
+    assert set(results(tmp_path)["seconds"]) == {"before", "one", "other"}

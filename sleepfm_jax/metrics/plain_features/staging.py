@@ -10,7 +10,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from sleepfm_jax.metrics.plain_features import traces
-from sleepfm_jax.metrics.plain_features.band_powers import BANDS, REGIONS, regions
+from sleepfm_jax.metrics.plain_features.band_powers import (
+    BANDS,
+    REGIONS,
+    check_channels,
+    regions,
+)
 from sleepfm_jax.metrics.plain_features.heart_rate import HEART_RATE_NAMES, heart_rate_statistics
 from sleepfm_jax.signals.aliases import EYES
 
@@ -96,18 +101,11 @@ def staging_features(
     Raises:
       ValueError: on shapes that disagree, a sfreq below 60 Hz or windows below 4 s.
     """
-    x = np.asarray(signals, np.float64)
-    valid = np.asarray(valid, bool) & np.isfinite(x)
-    positions = np.asarray(positions, np.float64)
-    if x.ndim != 2 or valid.shape != x.shape or positions.shape != (len(x), 3):
-        raise ValueError(
-            f"expected signals and valid [C, T] and positions [C, 3], got {x.shape}, "
-            f"{valid.shape} and {positions.shape}"
-        )
-    if not len(modalities) == len(names) == len(x):
-        raise ValueError(f"{len(modalities)} modalities, {len(names)} names, {len(x)} channels")
-    if sfreq < 60 or window_seconds < 4:
-        raise ValueError(f"sfreq {sfreq} Hz and windows of {window_seconds} s: at least 60 and 4")
+    x, valid, positions = check_channels(signals, valid, positions, modalities, sfreq)
+    if len(names) != len(x):
+        raise ValueError(f"{len(names)} names for {len(x)} channels")
+    if window_seconds < 4:
+        raise ValueError(f"windows of {window_seconds} s: at least 4")
     x = np.where(valid, x, 0.0)
     kinds = np.array([_kind(m, name) for m, name in zip(modalities, names, strict=True)], object)
     window = round(window_seconds * sfreq)
