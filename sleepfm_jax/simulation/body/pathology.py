@@ -1,0 +1,115 @@
+"""What is wrong with a simulated person: latents that signals of several kinds show, or one alone.
+
+Shared between modalities: vigilance, slowing, autonomic tone, atrial fibrillation and ectopy,
+conduction. Private to the EEG: the lesion's side, the epileptic focus. (Nuisance, such as gain,
+hardware, mains and movement, is drawn where it is rendered.) `elsewhere` says what the other
+modalities show of it, by the coupling: the knob that makes transfer from agreement possible, or
+impossible, while every single signal stays as it is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+VERSION = 2
+"""Of the generator: of sleepers with pathology and of the labelled archives. Raised with every
+change of what the same seed gives; tables of an earlier version are void. (1: plain textbook
+findings, which one number told apart.)"""
+
+FOCI = ("Fp1", "Fp2", "F7", "F8", "F3", "F4", "C3", "C4", "T7", "T8", "P7", "P8", "O1", "O2")
+
+
+@dataclasses.dataclass(frozen=True)
+class Pathology:
+    """The defaults are those of a healthy person.
+
+    Attributes:
+      vigilance: drowsiness by nature, z-score. autonomic: sympathetic tone, z-score: fast heart,
+        little variability.
+      slowing: of the EEG's background, 0 (none) to about 1.5; spindles and heart rate variability
+        go with it.
+      lesion: depth of a focal lesion, 0 to 1. side: -1 left, 1 right, 0 none.
+      focus: electrode of an epileptic focus, "" none; seizures make the heart race.
+      fibrillation: share of the time in atrial fibrillation, 0 to 1. ectopy: share of premature
+        beats.
+      pr, qrs: s. bundle: "left", "right" or "" (with a qrs below 0.12 s: incomplete).
+    """
+
+    vigilance: float = 0.0
+    autonomic: float = 0.0
+    slowing: float = 0.0
+    lesion: float = 0.0
+    side: int = 0
+    focus: str = ""
+    fibrillation: float = 0.0
+    ectopy: float = 0.0
+    pr: float = 0.16
+    qrs: float = 0.094
+    bundle: str = ""
+
+
+GROUPS = (
+    ("vigilance",),
+    ("autonomic",),
+    ("slowing",),
+    ("focus",),
+    ("fibrillation", "ectopy"),
+    ("pr", "qrs", "bundle"),
+)
+"""Latents that modalities share, those together that are one thing."""
+
+
+def draw_pathology(rng: np.random.Generator, age: float) -> Pathology:
+    """A sleeper's, at natural prevalence: most have next to nothing, and it comes with age."""
+    old = np.clip((age - 50.0) / 30.0, -1.0, 1.0)
+    slowing = rng.beta(1.0, 4.0) * (1.0 + 0.4 * old)
+    if rng.random() < 0.10 + 0.06 * old:
+        slowing += rng.uniform(0.4, 1.0)
+    lesion, side = 0.0, 0
+    if rng.random() < 0.08:
+        lesion, side = float(rng.uniform(0.3, 1.0)), int(rng.choice([-1, 1]))
+    fibrillation = float(rng.choice([1.0, rng.uniform(0.1, 0.6)])) if (
+        rng.random() < 0.06 + 0.05 * old
+    ) else 0.0  # fmt: skip
+    bundle, qrs = "", float(np.clip(0.094 + 0.009 * rng.standard_normal(), 0.075, 0.115))
+    if rng.random() < 0.10 + 0.05 * old:
+        bundle = str(rng.choice(["left", "right"], p=[0.35, 0.65]))
+        qrs = float(rng.uniform(0.105, 0.16))
+    return Pathology(
+        vigilance=float(rng.standard_normal()),
+        autonomic=float(rng.standard_normal()),
+        slowing=float(slowing),
+        lesion=lesion,
+        side=side,
+        focus=str(rng.choice(FOCI)) if rng.random() < 0.04 else "",
+        fibrillation=fibrillation,
+        ectopy=float(rng.exponential(0.02)) if rng.random() < 0.2 else 0.0,
+        pr=float(np.clip(0.160 + 0.01 * old + 0.025 * rng.standard_normal(), 0.11, 0.32)),
+        qrs=qrs,
+        bundle=bundle,
+    )
+
+
+def elsewhere(
+    own: Pathology, stranger: Pathology, coupling: float, rng: np.random.Generator
+) -> Pathology:
+    """What the other modalities show: each shared latent is the person's own with the probability
+    `coupling`, otherwise a stranger's. So its correlation with what the first modality shows is the
+    coupling, and each modality by itself looks the same whatever the coupling.
+
+    Args:
+      own: what the modality shows whose latent it is: the EEG (vigilance, slowing, focus), the ECG
+        (the rest).
+      stranger: an independent draw from the same population.
+      coupling: 0 to 1.
+    """
+    kept = rng.random(len(GROUPS)) < coupling
+    taken = {
+        name: getattr(stranger, name)
+        for group, keep in zip(GROUPS, kept)
+        if not keep
+        for name in group
+    }
+    return dataclasses.replace(own, **taken)
