@@ -12,6 +12,7 @@ import numpy as np
 from scipy import signal
 
 from sleepfm_jax.simulation.body import noise as sn
+from sleepfm_jax.simulation.body.pathology import HEALTHY, Pathology
 from sleepfm_jax.simulation.body.physiology import Night
 from sleepfm_jax.simulation.body.sleep import N1, N2, N3, REM, W
 from sleepfm_jax.simulation.body.traits import BANDS, SubjectTraits
@@ -98,6 +99,8 @@ def render(
     night: Night,
     plans: list[ChannelPlan],
     cardiac: np.ndarray,
+    *,
+    pathology: Pathology = HEALTHY,
 ) -> list[np.ndarray]:
     """EEG and EOG channels of one sampling rate, in uV.
 
@@ -105,6 +108,7 @@ def render(
       seed: names the random streams; equal seeds give equal events at every sampling rate.
       plans: channels of kind eeg, eog_left or eog_right, all at one rate.
       cardiac: the ECG (mV) at that rate, of which a little is seen everywhere.
+      pathology: of the person's EEG.
 
     Returns:
       float32 [T] a channel.
