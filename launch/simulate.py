@@ -65,6 +65,12 @@ _COUPLING = flags.DEFINE_float(
     0.0,
     1.0,
 )
+_SECONDS = flags.DEFINE_integer(
+    "seconds", None, "Archives of labelled EEG: length of a recording (default: each its own)."
+)
+_RARE = flags.DEFINE_float(
+    "rare", None, "tuev, tusl, chb_mit: times the published share of their rare classes."
+)
 _SEED = flags.DEFINE_integer("seed", 0, "Names the cohort.", lower_bound=0)
 _WORKERS = flags.DEFINE_integer(
     "workers", 1, "Processes; the files do not depend on it.", lower_bound=1
@@ -88,6 +94,11 @@ def main(argv: Sequence[str]) -> int:
         settings["coupling"] = 1.0 if _COUPLING.value is None else _COUPLING.value
     if name in _COHORTS and _FAULTS.value is not None:
         raise app.UsageError(f"--faults is for archives, not for {name}")
+    for flag in (_SECONDS, _RARE):
+        if flag.value is not None and name not in _WAKE:
+            raise app.UsageError(f"--{flag.name} is for archives of labelled EEG, not for {name}")
+        if flag.value is not None:
+            settings[flag.name] = flag.value
     begun = time.perf_counter()
     if name in ARCHIVES:
         nights = sleep.write_archive(name, out, faults=_FAULTS.value or 0.0, **settings)
