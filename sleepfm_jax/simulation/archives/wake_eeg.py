@@ -38,7 +38,7 @@ class Written:
     clips: tuple[tuple[str, int], ...]  # labelled clips of each class
 
 
-_CHB_PAIRS = (
+CHB_PAIRS = (
     *("FP1-F7", "F7-T7", "T7-P7", "P7-O1", "FP1-F3", "F3-C3", "C3-P3", "P3-O1"),
     *("FP2-F4", "F4-C4", "C4-P4", "P4-O2", "FP2-F8", "F8-T8", "T8-P8", "P8-O2"),
     *("FZ-CZ", "CZ-PZ", "P7-T7", "T7-FT9", "FT9-FT10", "FT10-T8", "T8-P8"),
@@ -190,7 +190,7 @@ def chb_mit(
     for case in (person, "chb21") if index == 0 else (person,):
         summary = ["Data Sampling Rate: 256 Hz", "*************************", ""]
         summary += ["Channels in EDF Files:", "**********************"]
-        summary += [f"Channel {i}: {label}" for i, label in enumerate(_CHB_PAIRS, 1)]
+        summary += [f"Channel {i}: {label}" for i, label in enumerate(CHB_PAIRS, 1)]
         for number in (1, 2):
             name = f"{case}_{number:02d}.edf"
             found = twins.chb_mit(seed, index, int(case[3:]), number, seconds, 256, rare)
@@ -211,7 +211,7 @@ def chb_mit(
 
 
 def _chb_file(path: Path, found: twins.Recording, case: str, dashes: bool) -> None:
-    labels, signals = list(_CHB_PAIRS), list(chb_pairs(found))
+    labels, signals = list(CHB_PAIRS), list(chb_pairs(found))
     if dashes:  # channels of the amplifier that nothing was plugged into
         flat = np.zeros_like(signals[0])
         labels = [*labels[:5], "-", *labels[5:], "-"]
@@ -224,7 +224,7 @@ def chb_pairs(found: twins.Recording) -> np.ndarray:
     now = {**TUH_SITES, "T7": "T7", "T8": "T8", "P7": "P7", "P8": "P8"}
     now |= {"FT9": "FT9", "FT10": "FT10"}
     rows = dict(zip(found.sites, found.eeg))
-    pairs = (pair.split("-") for pair in _CHB_PAIRS)
+    pairs = (pair.split("-") for pair in CHB_PAIRS)
     return np.stack([rows[now[first]] - rows[now[second]] for first, second in pairs])
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from sleepfm_jax.simulation.body import noise as sn
 from sleepfm_jax.simulation.body.cardiorespiratory import beat_table, beats_wave
 from sleepfm_jax.simulation.body.eeg import add_interference, coherence, spectral_shapes, topography
+from sleepfm_jax.simulation.body.findings import LESION
 from sleepfm_jax.simulation.body.traits import BANDS, SubjectTraits
 from sleepfm_jax.simulation.edf_writer import Trace, from_microvolts, trace
 from sleepfm_jax.simulation.montage import SITES
@@ -27,8 +28,6 @@ TEN_TWENTY = (
 _OLD_NAMES = {"T7": "T3", "T8": "T4", "P7": "T5", "P8": "T6"}
 # wake, eyes mostly closed: RMS in uV of each component of BANDS
 WAKE_RMS = np.array([9.0, 4.5, 4.0, 11.0, 1.8, 4.0, 1.6])
-#: What a lesion does under it, log amplitude of each component: slowing, and alpha and beta lost.
-LESION = np.array([0.10, 0.30, 0.35, -0.45, 0.0, -0.20, 0.0])
 
 #: Directions of the leads in the body (to the left, to the feet, to the front); limb leads lie in
 #: the frontal plane.

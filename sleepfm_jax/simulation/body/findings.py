@@ -19,6 +19,10 @@ SLOWING = np.array([0.06, 0.34, 0.42, -0.26, -0.35, -0.22, 0.0])
 """What slowing of 1 does to the amplitude (log) of each component of BANDS."""
 DROWSINESS = np.array([0.04, 0.20, 0.45, -0.95, 0.0, -0.10, -0.30])
 """The same of drowsiness: theta comes, alpha goes, and muscles rest."""
+LESION = np.array([0.10, 0.30, 0.35, -0.45, 0.0, -0.20, 0.0])
+"""The same of a lesion, under it: slowing, and alpha and beta lost."""
+VIGILANCE = np.array([0.02, 0.06, 0.12, -0.16, 0.0, -0.12, -0.08])
+"""The same of being drowsy by nature, a z-score, awake and asleep."""
 _ALPHA_SLOWS = 0.24  # log frequency a unit of slowing
 _FURTHER = {
     "FT9": (-0.9, 0.4, -0.2),
@@ -36,6 +40,15 @@ def place(sites: tuple[str, ...] | list[str]) -> np.ndarray:
 def field(where: np.ndarray, at: str, width: float = 0.5) -> np.ndarray:
     """How much of a wave at the electrode `at` each place of [C, 3] sees, [C], 1 at most."""
     return np.exp(-0.5 * np.sum((where - place((at,))) ** 2, axis=1) / width**2)
+
+
+def lesion_gain(rng: np.random.Generator, where: np.ndarray, side: int) -> np.ndarray:
+    """Log amplitude of each component at each place that a lesion of depth 1 adds, [C, B]; it lies
+    somewhere on its side (-1 left, 1 right).
+    """
+    centre = np.array([0.65 * side, rng.uniform(-0.6, 0.6), 0.35])
+    near = np.exp(-0.5 * np.sum((where - centre) ** 2, axis=1) / 0.55**2)
+    return near[:, None] * LESION
 
 
 def slowed(traits: SubjectTraits, slowing: float) -> SubjectTraits:

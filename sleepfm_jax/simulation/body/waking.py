@@ -11,7 +11,7 @@ import numpy as np
 
 from sleepfm_jax.simulation.body import findings
 from sleepfm_jax.simulation.body import noise as sn
-from sleepfm_jax.simulation.body.awake import LESION, WAKE_RMS
+from sleepfm_jax.simulation.body.awake import WAKE_RMS
 from sleepfm_jax.simulation.body.eeg import (
     add_interference,
     coherence,
@@ -92,9 +92,7 @@ def render(
     scalp = person.scalp[[ELECTRODES.index(site) for site in sites]]
     gain = _topography(sites) + scalp + 0.10 * rng.standard_normal((len(sites), 1))
     if mood.lesion > 0.0:
-        centre = np.array([0.65 * mood.side, rng.uniform(-0.6, 0.6), 0.35])
-        near = np.exp(-0.5 * np.sum((where - centre) ** 2, axis=1) / 0.55**2)
-        gain = gain + mood.lesion * near[:, None] * LESION
+        gain = gain + mood.lesion * findings.lesion_gain(rng, where, mood.side)
     right = np.where(np.abs(where[:, 0]) < 0.1, 0.5, (where[:, 0] > 0).astype(float))
     frequencies = sn.block_frequencies(sfreq)
     eeg = sn.shaped_noise(
