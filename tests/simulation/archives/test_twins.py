@@ -28,7 +28,7 @@ def test_no_single_number_tells_the_classes_apart(twin):
         area = bench.area_of_one(np.array([n[name] for n in numbers]), label)
         assert area < 0.85, name
     wrong = np.mean([clip.label != clip.true for clip in every])
-    assert 0.02 < wrong < 0.16
+    assert 0.0 < wrong < 0.16
     assert set(label) == set(range(len(names)))
 
 
