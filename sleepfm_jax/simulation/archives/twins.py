@@ -261,7 +261,7 @@ def tusl(seed: int, index: int, seconds: float, sfreq: int, rare: float = 1.0) -
         size = np.float32(_size(rng, RHYTHM, 0.3))
         if true in _RHYTHMS:
             part += size * _RHYTHMS[true](rng, where, at, 10.0, sfreq)
-        elif rng.random() < 0.5:
+        elif rng.random() < 0.3:
             part += size * findings.movement(rng, where, 10.0, sfreq)
         _everyday_artefacts(rng, eeg, TUH, start, 10.0, sfreq, 0.3)
         events.append(Event(start, start + 10, label, true))
