@@ -84,8 +84,7 @@ def load(folder: str | Path, step: int | None = None) -> Finetuned:
     """The objective of a run of launch.pretrain, with its head. Arguments: `pretrained.read`.
 
     Raises:
-      As `pretrained.read`; CheckpointError also where the run learned nothing beside an encoder's
-      parameters of what its rows are called.
+      As `pretrained.read`; CheckpointError also where the objective has no labels.
     """
     stored = pretrained.read(folder, step, "fine-tuned model")
     if not stored.objective.layout.labels:
