@@ -25,6 +25,7 @@ class Layout:
       max_patches: the most patches that a row may have; None: any number.
       input_scaling: one of `INPUT_SCALINGS`.
       examples: what a row is: "clips".
+      labels: names of a row's labels, in order; (): as they are stored.
     """
 
     slots: tuple[tuple[str, int], ...]
@@ -32,6 +33,7 @@ class Layout:
     max_patches: int | None = None
     input_scaling: str = INPUT_SCALINGS[0]
     examples: str = "clips"
+    labels: tuple[str, ...] = ()
 
     def __post_init__(self):
         for modality, count in self.slots:

@@ -116,6 +116,28 @@ def test_a_coin_chooses_for_its_row_whoever_its_neighbours_are():
     np.testing.assert_array_equal(even, [[0, 200, 500]] * 2)
 
 
+def test_channels_are_left_out_by_a_rows_coins_and_one_of_each_modality_stays():
+    records = NumberedRecords(2, modalities=("bas",) * 3 + ("ecg",))
+    whole = ClipExamples(records, LAYOUT)
+    mostly = ClipExamples(records, LAYOUT, channel_dropout=0.8)
+    coins = [(3, 0, row) for row in range(200)]
+    rows = np.array([0] * 200)
+    batch = mostly.batch(rows, coins)
+    there = batch["mask"].all(-1)  # [B, C]
+    np.testing.assert_array_equal(there, batch["mask"].any(-1))
+    assert there[:, 3].all() and there[:, :3].any(1).all()
+    counts = np.bincount(there[:, :3].sum(1), minlength=4)
+    # None of three stays with .8 ** 3 = .51, then one does; 200 draws.
+    assert counts[1] > 150 and counts[2] > 5 and (there[:, :3].mean(0) > 0.2).all()
+    full = whole.batch(rows, coins)
+    np.testing.assert_array_equal(batch["signals"][there], full["signals"][there])
+    assert not batch["signals"][~there].any() and not batch["scale"][~there].any()
+    assert np.isnan(batch["positions"][~there]).all()
+    alone = [mostly.batch(rows[:1], [coin])["mask"][0] for coin in coins[:9]]
+    np.testing.assert_array_equal(batch["mask"][:9], alone)
+    assert mostly.batch(rows)["mask"].all(), "nothing is drawn where there are no coins"
+
+
 def test_clips_longer_than_the_model_are_refused():
     longest = dataclasses.replace(LAYOUT, max_patches=4)
     assert ClipExamples(NumberedRecords(1), longest).patches == 4
