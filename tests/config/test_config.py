@@ -131,6 +131,7 @@ def test_the_encoder_has_no_defaults_of_its_own():
         ("model.dtype", "float31", "one of float32, bfloat16"),
         ("model.dtype", None, "one of float32, bfloat16"),
         ("model.batch_statistics", "both", "one of joint, per_modality"),
+        ("model.sequences", "lead", "one of modality, channel"),
         ("model.encode_absent", 1, "True or False"),
         ("model.kind", "sleepfn", "one of sleepfm"),
         ("model", "sleepfm", "a section with a kind"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -230,3 +231,26 @@ def test_a_channel_that_is_no_voltage_has_no_published_input(unit, told):
     collate([record], LAYOUT, 4)
     only_bas = dataclasses.replace(IN_UNITS, slots=(("bas", 3),))
     collate([record], only_bas, 4)  # what takes no slot does not matter
+
+
+# --- labels by name -------------------------------------------------------------------------------
+
+
+class OfTwoDatasets(NumberedRecords):
+    """One with classes AF and SR, one with LBBB and AF; each record is of its first class."""
+
+    metadata_of: ClassVar = {"a": {"classes": ["AF", "SR"]}, "b": {"classes": ["LBBB", "AF"]}}
+
+    def with_classes(self, index):
+        record = dataclasses.replace(self[index], labels=np.array([1, 0], np.float32))
+        return record, self.metadata_of["ab"[index % 2]]["classes"]
+
+
+def test_labels_are_found_by_name_in_each_dataset():
+    layout = dataclasses.replace(LAYOUT, labels=("LBBB", "AF"))
+    batch = ClipExamples(OfTwoDatasets(4), layout).batch(np.array([0, 1, 3]))
+    np.testing.assert_array_equal(batch["labels"], [[np.nan, 1], [1, 0], [1, 0]])
+    assert batch["labels"].dtype == np.float32
+    strange = dataclasses.replace(LAYOUT, labels=("normal", "abnormal"))
+    with pytest.raises(DatasetError, match=r"none of the labels normal, abnormal .* a has AF, SR"):
+        ClipExamples(OfTwoDatasets(4), strange)
