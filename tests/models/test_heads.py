@@ -135,7 +135,7 @@ def test_spans_are_as_frequent_as_published(length, probability, span, share):
     draw = jax.jit(lambda key: eeg.draw_spans(DropoutStream(key), valid, probability, span))
     ours = np.asarray(draw(jax.random.key(3)))
     assert ours.any(1).all(), "one at least in every row"
-    np.testing.assert_allclose(ours.mean(), share, atol=0.01)  # golden/INDEX.md, P4 and P14
+    np.testing.assert_allclose(ours.mean(), share, atol=0.01)  # docs/field.md §1.A
     rng = np.random.default_rng(4)
     theirs = np.stack([redrawn_spans(rng, length, probability, span) for _ in range(rows)])
     # By place and by how many: a standard error of each is at most .008.
