@@ -23,18 +23,14 @@ class ClipExamples:
 
     A batch holds signals int16 [B, C, T], scale float32 [B, C] (and offset, for inputs in units),
     mask bool [B, C, S] (True = valid), positions float32 [B, C, 3] (NaN: none), stages int32
-<<<<<<< HEAD
-    [B, E], labels float32 [B, K], index int32 [B].
+    [B, E], labels float32 [B, K] (0, 1, NaN: unknown), index int32 [B].
 
     Args:
       channel_dropout: probability that a channel is left out where coins are given; at least one of
         each modality stays.
-=======
-    [B, E], labels float32 [B, K] (0, 1, NaN: unknown), index int32 [B].
 
     Raises:
       DatasetError: none of the layout's labels is a class of any of the datasets.
->>>>>>> e8d1271a6757ed17fb0ad4920ed1f5ca36b2ee59
     """
 
     def __init__(self, records: Records, layout: Layout, channel_dropout: float = 0.0):

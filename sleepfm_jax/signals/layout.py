@@ -25,12 +25,8 @@ class Layout:
       max_patches: the most patches that a row may have; None: any number.
       input_scaling: one of `INPUT_SCALINGS`.
       examples: what a row is: "clips".
-<<<<<<< HEAD
-      labels: names of a row's labels, in order; (): as they are stored.
-=======
       labels: K names: a row's labels are these, in this order, whatever the classes of its dataset;
         (): as stored.
->>>>>>> e8d1271a6757ed17fb0ad4920ed1f5ca36b2ee59
     """
 
     slots: tuple[tuple[str, int], ...]
