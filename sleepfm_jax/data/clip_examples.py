@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,13 +23,18 @@ class ClipExamples:
 
     A batch holds signals int16 [B, C, T], scale float32 [B, C] (and offset, for inputs in units),
     mask bool [B, C, S] (True = valid), positions float32 [B, C, 3] (NaN: none), stages int32
-    [B, E], labels float32 [B, K], index int32 [B].
+    [B, E], labels float32 [B, K] (0, 1, NaN: unknown), index int32 [B].
+
+    Raises:
+      DatasetError: none of the layout's labels is a class of any of the datasets.
     """
 
     def __init__(self, records: Records, layout: Layout):
         self.records, self.layout = records, layout
         self.name, self.metadata = records.name, records.metadata
         self.patches = layout.patches(records.clip_samples)
+        if layout.labels:
+            _check_labels(records, layout.labels)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -36,12 +42,21 @@ class ClipExamples:
     def batch(self, indices: np.ndarray, coins: Sequence[Any] | None = None) -> Batch:
         """See `examples.Examples`; a coin chooses among more channels than there are slots."""
         indices = np.asarray(indices)
-        chosen = [self.records[max(int(i), 0)] for i in indices]  # a filling row is any record
+        chosen = [self._record(max(int(i), 0)) for i in indices]  # a filling row is any record
         rngs = None if coins is None else [np.random.default_rng(coin) for coin in coins]
         batch = collate(chosen, self.layout, self.patches, rngs)
         batch["mask"] &= (indices >= 0)[:, None, None]
         batch["index"] = indices.astype(np.int32)
         return batch
+
+    def _record(self, index: int) -> Record:
+        """A record, its labels those of the layout."""
+        if not self.layout.labels:
+            return self.records[index]
+        record, classes = self.records.with_classes(index)
+        return dataclasses.replace(
+            record, labels=labels_by_name(record.labels, classes, self.layout.labels)
+        )
 
     def people(self) -> set[str]:
         """Pseudonyms of all people of the split."""
@@ -54,6 +69,25 @@ class ClipExamples:
     def recording_of(self, index: int) -> str:
         """What tells the recording of a clip from all others."""
         return self.records.recording_of(index)
+
+
+def labels_by_name(stored: np.ndarray, classes: Sequence[str], wanted: Sequence[str]) -> np.ndarray:
+    """A record's labels [number of classes] as those wanted, float32 [K]; NaN where its dataset has
+    no such class."""
+    place = {name: i for i, name in enumerate(classes) if i < len(stored)}
+    return np.array([stored[place[n]] if n in place else np.nan for n in wanted], np.float32)
+
+
+def _check_labels(records: Records, labels: Sequence[str]) -> None:
+    of_folder = {folder: about["classes"] for folder, about in records.metadata_of.items()}
+    if not any(set(labels) & set(classes) for classes in of_folder.values()):
+        there = "; ".join(
+            f"{folder} has {', '.join(classes) or 'none'}" for folder, classes in of_folder.items()
+        )
+        raise DatasetError(
+            f"none of the labels {', '.join(labels)} (config.objective.labels) is a class of any "
+            f"dataset in use: {there}"
+        )
 
 
 def collate(

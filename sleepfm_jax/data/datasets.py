@@ -84,10 +84,15 @@ class Records:
         return int(self._ends[-1])
 
     def __getitem__(self, index: int) -> Record:
+        record, _ = self.with_classes(index)
+        return record if self._labelled else dataclasses.replace(record, labels=record.labels[:0])
+
+    def with_classes(self, index: int) -> tuple[Record, Sequence[str]]:
+        """A record with its labels, also where the datasets have other classes, and their names."""
         which = int(np.searchsorted(self._ends, index, side="right"))
         start = self._ends[which - 1] if which else 0
         record = decode(self._sources[which][int(index - start)])
-        return record if self._labelled else dataclasses.replace(record, labels=record.labels[:0])
+        return record, self.metadata_of[self.folders[which]]["classes"]
 
     def modalities(self) -> Iterator[Sequence[str]]:
         """The modality of each channel, recording by recording, of all splits: from the build
