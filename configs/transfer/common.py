@@ -95,7 +95,7 @@ def ecg(
     config.data.slots = {"ecg": leads}
     config.batch_size = 32
     config.model.update(dropout=0.1, sequences="channel")
-    config.objective.update(head="resblocks", head_dropout=0.2)
+    config.objective.update(head="resblocks", head_dropout=0.2, label_smoothing=0.0)
     config.optimiser.update(name="adam", learning_rate=1e-3, schedule="plateau")
     config.optimiser.update(groups=(("^encoder/", 0.1),), warmup_steps=3 * per_pass)
     config.optimiser.update(plateau_patience=4, plateau_factor=0.1, least_rate=1e-7, clip_norm=0.0)
@@ -112,6 +112,8 @@ def twin(config: ConfigDict, *, steps: int = 160, looks: int = 8, patience: int 
     config.save_every, config.log_every = steps, every
     config.keep_best.patience = patience
     config.data.num_threads = 2
+    # Of clips of 10 s and half the width, so that as much is masked as of the published ones.
+    config.objective.update(time_mask_span=2, feature_mask=0.02, feature_mask_span=16)
     config.optimiser.update(learning_rate=1e-3, warmup_steps=10, clip_norm=1.0)
     if config.optimiser.schedule == "plateau":
         config.optimiser.update(groups=(("^encoder/", 0.3),), plateau_patience=2)

@@ -5,7 +5,8 @@
   python -m launch.pretrain --config=configs/transfer/pretraining.py --data_dir=SLEEP --workdir=A
   python -m launch.transfer --tasks=cpsc --checkpoint=A --data_dir=DATA --workdir=RUN
 
-Asked for together, ptbxl, g12ec and cpsc share each training.
+Asked for together, ptbxl, g12ec and cpsc share each training, which
+`--config=configs/transfer/cpsc.py` in launch.pretrain is by itself.
 The paper's row (F1, mean over the labels 1dAVb, RBBB, LBBB, AF):
   without pretraining .759 ± .071, pretrained .770 ± .068; best published .784 ± .086.
 Deviations from the published recipe (docs/field.md §1.A):

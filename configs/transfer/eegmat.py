@@ -4,6 +4,7 @@
   python -m launch.pretrain --config=configs/transfer/pretraining.py --data_dir=SLEEP --workdir=A
   python -m launch.transfer --tasks=eegmat --checkpoint=A --data_dir=DATA --workdir=RUN
 
+(`--config=configs/transfer/eegmat.py` in launch.pretrain is one such training by itself.)
 The paper has no such row. SleepFM-2, frozen, a linear probe of windows, five folds by recording:
 AUROC .532 from scratch, .721 pretrained. Everybody gives both classes, so folds are by person.
 The recipe is the paper's for EEG (docs/field.md §1.A), at clips of 20 s and for 40 passes.

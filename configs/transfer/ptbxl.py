@@ -5,7 +5,8 @@
   python -m launch.pretrain --config=configs/transfer/pretraining.py --data_dir=SLEEP --workdir=A
   python -m launch.transfer --tasks=ptbxl --checkpoint=A --data_dir=DATA --workdir=RUN
 
-Asked for together, ptbxl, g12ec and cpsc share each training.
+Asked for together, ptbxl, g12ec and cpsc share each training, which
+`--config=configs/transfer/ptbxl.py` in launch.pretrain is by itself.
 The paper's row (F1, mean over the labels RBBB, LBBB, SB, AF):
   without pretraining .782 ± .066, pretrained .807 ± .071; best published .803 ± .107.
 Deviations from the published recipe (docs/field.md §1.A):
