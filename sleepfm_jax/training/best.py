@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from sleepfm_jax.errors import ConfigError
 from sleepfm_jax.training.checkpoint import Checkpoints
 
@@ -15,12 +17,13 @@ class KeepBest:
     """Keeps one checkpoint in a folder of its own, where `config.keep_best.figure` names a figure.
 
     Args:
-      wanted: `config.keep_best`: figure, such as "validation/loss", and largest.
+      wanted: `config.keep_best`: figure, such as "validation/loss", largest and patience.
       held: what `look` returned last, when a run goes on.
     """
 
     def __init__(self, folder: Path, wanted: Mapping[str, Any], held: Mapping[str, Any] | None):
         self._figure, self._largest = wanted["figure"], wanted["largest"]
+        self._patience = wanted["patience"]
         # Of another figure, where the configuration has changed, it says nothing.
         self._held = dict(held) if held and held["figure"] == self._figure else None
         self._checkpoints = Checkpoints(folder, keep=1) if self._figure else None
@@ -55,6 +58,36 @@ class KeepBest:
             if self._checkpoints.latest() != step:
                 self._checkpoints.save(step, state, {**about, "best": self._held})
         return self._held
+
+    def over(self, step: int, every: int) -> bool:
+        """Have the last looks, as many as the patience, brought nothing better?
+
+        Args:
+          step: of a look. every: steps from look to look.
+        """
+        best = self._held["step"] if self._held else 0
+        return bool(self._patience) and step - best >= self._patience * every
+
+    def weights(self, state: Any) -> Any:
+        """A state with step, parameters and statistics of the best; the same where there is none.
+
+        Args:
+          state: `training.state.TrainState`, of the last step.
+
+        Raises:
+          CheckpointError: it is damaged, or not there any more.
+        """
+        if not self._held or self._held["step"] == int(state.step):
+            return state
+        self.wait()
+        fields = {"params": state.params, "batch_stats": state.batch_stats}
+        like = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), fields
+        )
+        step = self._held["step"]
+        found = self._checkpoints.restore_parts(step, like)
+        at = jax.device_put(state.step.dtype.type(step), state.step.sharding)
+        return state.replace(step=at, **found)
 
     def wait(self) -> None:
         """Until the best is on disk: what says which it is must not be there before it."""
