@@ -7,6 +7,7 @@ from scipy import ndimage
 
 from sleepfm_jax.simulation.body import noise as sn
 from sleepfm_jax.simulation.body.eeg import add_interference
+from sleepfm_jax.simulation.body.pathology import HEALTHY, Pathology
 from sleepfm_jax.simulation.body.physiology import Night
 from sleepfm_jax.simulation.body.traits import SubjectTraits
 
@@ -87,7 +88,14 @@ def beats_wave(
 class Heart:
     """One night's ECG in mV, without noise; drawn once for each sampling rate that asks."""
 
-    def __init__(self, rng: np.random.Generator, traits: SubjectTraits, night: Night):
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        traits: SubjectTraits,
+        night: Night,
+        *,
+        pathology: Pathology = HEALTHY,
+    ):
         heights = np.exp(traits.ecg_morphology)
         self._table = np.stack([beat_table(heights), beat_table(heights, wide=True)])
         self._night = night
@@ -112,7 +120,14 @@ class Heart:
         return self._waves[sfreq]
 
 
-def render_ecg(rng: np.random.Generator, night: Night, heart: Heart, sfreq: int) -> np.ndarray:
+def render_ecg(
+    rng: np.random.Generator,
+    night: Night,
+    heart: Heart,
+    sfreq: int,
+    *,
+    pathology: Pathology = HEALTHY,
+) -> np.ndarray:
     """ECG in mV: beats, baseline moved by breath and body, muscle, mains. float32 [T]."""
     out = heart.wave(sfreq) * np.float32(-1.0 if rng.random() < 0.08 else 1.0)  # swapped electrodes
     size = len(night.effort)
@@ -217,7 +232,12 @@ def _lost_contact(rng: np.random.Generator, night: Night) -> tuple[np.ndarray, n
 
 
 def render_pleth(
-    rng: np.random.Generator, traits: SubjectTraits, night: Night, sfreq: int
+    rng: np.random.Generator,
+    traits: SubjectTraits,
+    night: Night,
+    sfreq: int,
+    *,
+    pathology: Pathology = HEALTHY,
 ) -> np.ndarray:
     """Finger pulse wave, about unit amplitude; each beat comes one transit time after R."""
     index = np.clip((night.beats * sn.STATE_SFREQ).astype(int), 0, len(night.effort) - 1)

@@ -1,4 +1,4 @@
-"""Signals of the simulated wake archives: clinical EEG with findings, 12-lead ECG with findings.
+"""Signals of simulated wake archives: EEG of students who rest or count, 12-lead ECG with findings.
 
 Plain on purpose: what tells the classes apart is what a textbook says tells them apart, and a
 person's own loudness and rhythm vary more than it.
@@ -56,58 +56,6 @@ def _coloured(rng: np.random.Generator, shape: np.ndarray, samples: int) -> np.n
     spectrum[0] = 0
     wave = np.fft.irfft(spectrum, samples)
     return (wave / wave.std()).astype(np.float32)
-
-
-def add_finding(
-    rng: np.random.Generator,
-    eeg: np.ndarray,
-    sites: tuple[str, ...],
-    sfreq: int,
-    kind: str,
-    start: float,
-    stop: float,
-    at: str = "T7",
-) -> None:
-    """Adds one finding in place, from `start` to `stop` (s), largest at the electrode `at`.
-
-    Kinds: slowing (2 Hz, polymorphic), seizure (rhythmic, 6 to 3 Hz, growing), spsw (a spike and
-    its wave), pled and gped (periodic discharges, on one side or everywhere), eyem (blinks), artf
-    (muscle), bckg and normal (nothing).
-    """
-    if kind in ("bckg", "normal"):
-        return
-    lo, hi = round(start * sfreq), min(round(stop * sfreq), eeg.shape[1])
-    t = np.arange(hi - lo) / sfreq
-    where = place(sites)
-    near = np.exp(-0.5 * ((where - place((at,))) ** 2).sum(1) / 0.6**2)
-    fade = np.clip(np.minimum(t, t[-1] - t) / 0.1, 0, 1)
-    if kind in ("slowing", "complex_background"):
-        rate = 2.0 if kind == "slowing" else 5.0
-        phase = rate * t + 0.25 * np.sin(2 * np.pi * 0.31 * t + rng.uniform(0, 6.28))
-        wave, gain = 45 * np.sin(2 * np.pi * phase) * fade, near
-        if kind == "complex_background":
-            gain = 0.5 + near
-    elif kind == "seizure":
-        rate = 6 - 3 * t / max(t[-1], 1e-6)
-        angle = 2 * np.pi * np.cumsum(rate) / sfreq
-        wave = (50 + 80 * t / t[-1]) * (np.sin(angle) + 0.4 * np.sin(2 * angle)) * fade
-        gain = 0.35 + near
-    elif kind in ("spsw", "pled", "gped"):
-        every = stop - start if kind == "spsw" else rng.uniform(0.8, 1.0)
-        wave = np.zeros_like(t)
-        for onset in np.arange(0.4 * min(every, 1.0), t[-1], every):
-            wave -= 110 * np.exp(-0.5 * ((t - onset) / 0.02) ** 2)
-            wave += 55 * np.exp(-0.5 * ((t - onset - 0.16) / 0.06) ** 2)
-        gain = np.full(len(sites), 0.9) if kind == "gped" else near
-    elif kind == "eyem":
-        wave = 120 * np.exp(-0.5 * ((t - rng.uniform(0.3, 0.6) * t[-1]) / 0.12) ** 2)
-        gain = np.clip(where[:, 1], 0, None) ** 2
-    elif kind == "artf":
-        wave = 60 * rng.standard_normal(len(t)) * fade
-        gain = near
-    else:
-        raise ValueError(f"no finding is called {kind!r}")
-    eeg[:, lo:hi] += (gain[:, None] * wave).astype(np.float32)
 
 
 # --- ECG ------------------------------------------------------------------------------------------
