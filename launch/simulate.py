@@ -55,6 +55,12 @@ _HOURS = flags.DEFINE_float(
 _FAULTS = flags.DEFINE_float(
     "faults", None, "Archives: share of the recordings that are damaged (default 0).", 0.0, 1.0
 )
+_RARE = flags.DEFINE_float(
+    "rare",
+    None,
+    "Labelled archives: rare labels are as many times as frequent as published (default 1).",
+    lower_bound=1.0,
+)
 _PATHOLOGY = flags.DEFINE_bool(
     "pathology", False, "simulated_psg: sleepers have diseases, at natural prevalence."
 )
@@ -69,7 +75,10 @@ _SECONDS = flags.DEFINE_integer(
     "seconds", None, "Archives of labelled EEG: length of a recording (default: each its own)."
 )
 _RARE = flags.DEFINE_float(
-    "rare", None, "tuev, tusl, chb_mit: times the published share of their rare classes."
+    "rare",
+    None,
+    "tuev, tusl, chb_mit, and archives of 12-lead ECG: times the published share of their rare "
+    "classes (ECG: of every label).",
 )
 _SEED = flags.DEFINE_integer("seed", 0, "Names the cohort.", lower_bound=0)
 _WORKERS = flags.DEFINE_integer(
@@ -92,11 +101,15 @@ def main(argv: Sequence[str]) -> int:
         raise app.UsageError("--coupling needs --pathology")
     if _PATHOLOGY.value:
         settings["coupling"] = 1.0 if _COUPLING.value is None else _COUPLING.value
+    if _RARE.value is not None:
+        if name not in _WAKE:
+            raise app.UsageError(f"--rare is for labelled archives, not for {name}")
+        settings["rare"] = _RARE.value
     if name in _COHORTS and _FAULTS.value is not None:
         raise app.UsageError(f"--faults is for archives, not for {name}")
     for flag in (_SECONDS, _RARE):
         if flag.value is not None and name not in _WAKE:
-            raise app.UsageError(f"--{flag.name} is for archives of labelled EEG, not for {name}")
+            raise app.UsageError(f"--{flag.name} is for archives with labels, not for {name}")
         if flag.value is not None:
             settings[flag.name] = flag.value
     begun = time.perf_counter()
