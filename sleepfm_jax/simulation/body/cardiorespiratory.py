@@ -91,7 +91,7 @@ def beats_wave(
 def beats_of(night: Night, pathology: Pathology) -> conduction.Beats:
     """The beats of a night (s) with someone's fibrillation and ectopy.
 
-    A function of the two alone: signals that show the same fibrillation have the same beats, signals
+    A function of the two alone: signals that show the same fibrillation have the same beats; those
     that do not have nothing of its disorder in common.
     """
     if pathology.fibrillation == 0.0 and pathology.ectopy == 0.0:
@@ -122,9 +122,7 @@ class Heart:
         self._night = night
         self.pathology = pathology
         self.beats = beats_of(night, pathology)
-        index = np.clip(
-            (self.beats.seconds * sn.STATE_SFREQ).astype(int), 0, len(night.effort) - 1
-        )
+        index = np.clip((self.beats.seconds * sn.STATE_SFREQ).astype(int), 0, len(night.effort) - 1)
         # the electrical axis turns a little with each breath and with each change of posture
         breath = 0.12 * night.effort[index] * np.sin(2 * np.pi * (night.breath[index] - 0.08))
         posture = 0.12 * rng.standard_normal(int(night.posture.max()) + 1)[night.posture[index]]
@@ -136,7 +134,7 @@ class Heart:
         else:
             lead = np.asarray(conduction.SLEEP_LEAD) + 0.12 * rng.standard_normal(3)
             late = np.exp(0.25 * rng.standard_normal())
-            parts = conduction.waves(pathology, heights, late_height=late)
+            parts = conduction.waves(pathology, heights, None, late, conduction.draw_habit(rng))
             variants = [parts, conduction.ventricular(parts)]
             self._p = conduction.p_table(parts, lead[None])[0]
             self._qrst = conduction.qrst_table(variants, lead[None])[0]
@@ -161,9 +159,7 @@ class Heart:
             beats, self._qrst, self._gains, premature.astype(int), sfreq, samples, conduction.BEFORE
         )
         without = (premature | fibrillating).astype(int)
-        out += beats_wave(
-            beats, self._p, self._gains, without, sfreq, samples, conduction.P_BEFORE
-        )
+        out += beats_wave(beats, self._p, self._gains, without, sfreq, samples, conduction.P_BEFORE)
         if fibrillating.any():
             rng = sn.generator(self._flutter)  # the same at every sampling rate
             times = np.arange(len(self._night.effort)) / sn.STATE_SFREQ

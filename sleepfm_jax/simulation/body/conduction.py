@@ -53,6 +53,7 @@ def waves(
     heights: np.ndarray,
     directions: np.ndarray | None = None,
     late_height: float = 1.0,
+    habit: np.ndarray | None = None,
 ) -> list[Wave]:
     """A beat's waves, P first.
 
@@ -60,6 +61,8 @@ def waves(
       heights: [5], a person's own sizes of P, Q, R, S, T; 1 is typical.
       directions: [5, 3], the person's own; None: `DIRECTIONS`.
       late_height: the person's own size of the late wave of a bundle block.
+      habit: [3], where someone's QRS ends anyway, and how large (share of R); drawn by
+        `draw_habit`. It may look like a block's, or hide one.
     """
     toward = np.asarray(DIRECTIONS if directions is None else directions, float)
     more = max(pathology.qrs - _QRS, 0.0)
@@ -73,20 +76,27 @@ def waves(
         Wave(0.03 * wide + 0.5 * more * left, 0.010 * wide, -0.22 * heights[3], toward[3]),
         Wave(0.29 + 0.5 * more, 0.050, 0.26 * heights[4], toward[4], True),
     ]  # fmt: skip
-    if pathology.bundle:
-        # The late side: its end is the end of the QRS, so it grows out of the healthy one.
-        width = 0.011 + 0.16 * more
-        size = (0.42 if pathology.bundle == "right" else 0.50) * late_height
-        size *= 0.55 + 0.45 * np.clip(more / 0.04, 0.0, 1.5)
-        centre = _ONSET + pathology.qrs - 1.8 * width
-        parts.append(Wave(centre, width, size, np.asarray(_LATE[pathology.bundle])))
-        # T turns away from the side that is late.
-        turned = toward[4] * (1.0 - 0.5 * np.clip(more / 0.04, 0.0, 1.2))
-        turned = turned - 0.8 * np.clip(more / 0.04, 0.0, 1.2) * np.asarray(
-            _LATE[pathology.bundle]
-        ) * (0.6 if left else 0.4)
-        parts[4] = parts[4]._replace(toward=turned)
+    # The late side: its end is the end of the QRS, so it grows out of the healthy one.
+    width = 0.011 + 0.16 * more
+    centre = _ONSET + pathology.qrs - 1.8 * width
+    if habit is not None:
+        parts.append(Wave(centre, width, 1.0, np.asarray(habit)))
+    if not pathology.bundle:
+        return parts
+    toward_late = np.asarray(_LATE[pathology.bundle])
+    grown = np.clip(more / 0.04, 0.0, 1.5)
+    size = (0.42 if pathology.bundle == "right" else 0.50) * late_height * (0.55 + 0.45 * grown)
+    parts.append(Wave(centre, width, size, toward_late))
+    # T turns away from the side that is late.
+    turned = toward[4] * (1.0 - 0.4 * grown) - (0.5 if left else 0.3) * grown * toward_late
+    parts[4] = parts[4]._replace(toward=turned)
     return parts
+
+
+def draw_habit(rng: np.random.Generator) -> np.ndarray:
+    """How someone's QRS ends, for `waves`: in any direction, mostly small."""
+    toward = rng.standard_normal(3)
+    return float(rng.exponential(0.45)) * toward / np.linalg.norm(toward)
 
 
 def ventricular(parts: list[Wave]) -> list[Wave]:
@@ -180,7 +190,7 @@ def sinus_of(beats: np.ndarray, ectopic: np.ndarray) -> np.ndarray:
 
 
 def fibrillatory(rng: np.random.Generator, samples: int, sfreq: float) -> np.ndarray:
-    """The fibrillating atrium: 4 to 8 Hz, never quite periodic; about unit variance, float32 [T]."""
+    """The fibrillating atrium: 4 to 8 Hz, never quite periodic; about unit variance: [T]."""
     size = int(np.ceil(samples / sfreq)) * sn.STATE_SFREQ + 1
     rate = rng.uniform(5.0, 7.5) + 0.7 * sn.wander(rng, size, 0.7)
     phase = np.cumsum(rate / sn.STATE_SFREQ, dtype=np.float64) + rng.random()

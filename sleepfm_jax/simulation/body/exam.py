@@ -23,10 +23,13 @@ from sleepfm_jax.simulation.body.pathology import Pathology
 
 LABELS = ("1dAVb", "RBBB", "LBBB", "SB", "AF", "ST")
 PR_CUT, QRS_CUT, SLOW, FAST = 0.200, 0.120, 60.0, 100.0
+CUTS = {"1dAVb": PR_CUT, "RBBB": QRS_CUT, "LBBB": QRS_CUT, "SB": -SLOW, "AF": 0.5, "ST": FAST}
+"""Of each label's latent, from which up a reader without error says it."""
 
-_COMPLETE = 0.60  # of the bundle blocks, that are 120 ms wide
+_COMPLETE = 0.40  # of the bundle blocks, that are 120 ms wide
 _MISSED, _IMAGINED = 0.08, 0.12  # of the labels: overlooked; of no one who has it
-_ERROR = {"pr": 0.007, "qrs": 0.005, "rate": 2.0}  # of a reader's measure: s, s, beats a minute
+# of a reader's measure of each: s, beats a minute
+_ERROR = {"1dAVb": 0.005, "RBBB": 0.004, "LBBB": 0.004, "SB": 1.5, "AF": 0.0, "ST": 2.0}
 _MOST = 0.30  # of the exams have any one label, however rare they are made
 
 
@@ -83,7 +86,7 @@ class Person:
       pathology: as of sleepers. rate: beats a minute at rest, in sinus rhythm; fast: in
         fibrillation. ventricular: whether premature beats come from the ventricle. spread: of the
         intervals, in fibrillation; arrhythmia: share by which the sinus rhythm breathes.
-      heights, directions, late: of the waves; see `conduction.waves`. amplitude: of R, mV.
+      heights, directions, late, habit: of the waves; see `conduction.waves`. amplitude: of R, mV.
         electrodes: gains of V1 to V6. fibrillatory: mV.
     """
 
@@ -97,6 +100,7 @@ class Person:
     heights: np.ndarray
     directions: np.ndarray
     late: float
+    habit: np.ndarray
     amplitude: float
     electrodes: np.ndarray
     fibrillatory: float
@@ -144,19 +148,22 @@ def draw_person(rng: np.random.Generator, site: Site, rare: float = 1.0) -> Pers
     draw = rng.random()
     if draw < kinds.sum():
         bundle = "right" if draw < kinds[0] else "left"
-        # 60 % of a normal distribution lie above 0.120 s, around which it is densest
-        qrs = float(np.clip(QRS_CUT + 0.0033 + 0.013 * z[3], 0.098, 0.160))
+        # 40 % of a normal distribution lie above 0.120 s, around which it is densest
+        qrs = float(np.clip(QRS_CUT - 0.0041 + 0.016 * z[3], 0.094, 0.160))
+    elif rng.random() < 0.12:  # slow everywhere, neither bundle
+        qrs = float(rng.uniform(0.102, 0.145))
     fibrillation = 0.0
     if rng.random() < 1.15 * share["AF"]:
         fibrillation = float(rng.choice([1.0, rng.uniform(0.3, 0.95)], p=[0.65, 0.35]))
     irregular = rng.random() < 0.30
     ectopy = float(rng.uniform(0.06, 0.30)) if irregular else float(rng.exponential(0.01))
-    directions = np.array(conduction.DIRECTIONS) + 0.16 * rng.standard_normal((5, 3))
+    directions = np.array(conduction.DIRECTIONS) + 0.22 * rng.standard_normal((5, 3))
     axis = np.deg2rad(np.clip(40.0 + 32.0 * rng.standard_normal(), -45.0, 110.0))
     directions[2] = np.cos(axis), np.sin(axis), -0.25 + 0.3 * rng.standard_normal()
-    heights = np.exp(0.30 * rng.standard_normal(5))
-    if rng.random() < 0.20:  # ischaemia, strain: T is flat or turned, whatever the conduction
-        heights[4] *= rng.uniform(-1.0, 0.4)
+    heights = np.exp(0.35 * rng.standard_normal(5))
+    if rng.random() < 0.35:  # ischaemia, strain: T is flat or turned, whatever the conduction
+        heights[4] *= rng.uniform(-1.3, 0.6)
+        directions[4] += 0.5 * rng.standard_normal(3)
     return Person(
         Pathology(
             fibrillation=fibrillation,
@@ -173,9 +180,10 @@ def draw_person(rng: np.random.Generator, site: Site, rare: float = 1.0) -> Pers
         early=float(rng.uniform(0.22, 0.42)),
         heights=heights,
         directions=directions,
-        late=log_normal(1.0, 0.25),
+        late=log_normal(0.85, 0.5),
+        habit=conduction.draw_habit(rng),
         amplitude=log_normal(1.0, 0.35),
-        electrodes=np.exp(0.22 * rng.standard_normal(6)),
+        electrodes=np.exp(0.30 * rng.standard_normal(6)),
         fibrillatory=log_normal(0.055, 0.4),
     )
 
@@ -202,25 +210,16 @@ def examine(rng: np.random.Generator, person: Person, site: Site, rare: float = 
         "AF": float(fibrillates),
         "ST": rate if sinus else 0.0,
     }
-    cuts = {
-        "1dAVb": (PR_CUT, _ERROR["pr"]),
-        "RBBB": (QRS_CUT, _ERROR["qrs"]),
-        "LBBB": (QRS_CUT, _ERROR["qrs"]),
-        "SB": (-SLOW, _ERROR["rate"]),
-        "AF": (0.5, 0.0),
-        "ST": (FAST, _ERROR["rate"]),
-    }
     said = []
     for name, share in shares(site, rare).items():
-        cut, error = cuts[name]
-        there = latents[name] + error * rng.standard_normal() >= cut
+        there = latents[name] + _ERROR[name] * rng.standard_normal() >= CUTS[name]
         draw = rng.random()
         if draw >= _MISSED if there else draw < _IMAGINED * share / (1.0 - share):
             said.append(name)
     # nobody calls a heart slow and fast, or both bundles blocked
     for one, other in (("SB", "ST"), ("AF", "SB"), ("AF", "ST"), ("AF", "1dAVb"), ("RBBB", "LBBB")):
         if one in said and other in said:
-            said.remove(one if latents[one] < cuts[one][0] else other)
+            said.remove(one if latents[one] < CUTS[one] else other)
     labels = tuple(name for name in LABELS if name in said)
     return Exam(person, rate, fibrillates, labels, latents)
 
@@ -230,7 +229,9 @@ def render(rng: np.random.Generator, exam: Exam, site: Site, seconds: float) -> 
     person = exam.person
     samples = round(seconds * site.sfreq)
     beats = _beats(rng, exam, seconds)
-    parts = conduction.waves(person.pathology, person.heights, person.directions, person.late)
+    parts = conduction.waves(
+        person.pathology, person.heights, person.directions, person.late, person.habit
+    )
     variants = [parts, conduction.ventricular(parts)]
     axes = np.eye(3)
     from_ventricle = beats.premature & person.ventricular
@@ -261,7 +262,9 @@ def _beats(rng: np.random.Generator, exam: Exam, seconds: float) -> conduction.B
     person = exam.person
     count = int((seconds + 8.0) * exam.rate / 60.0 * 1.4) + 6
     interval = 60.0 / exam.rate
-    breath = np.sin(2 * np.pi * (rng.uniform(0.15, 0.32) * interval * np.arange(count) + rng.random()))
+    breath = np.sin(
+        2 * np.pi * (rng.uniform(0.15, 0.32) * interval * np.arange(count) + rng.random())
+    )
     slow = np.cumsum(rng.standard_normal(count)) * 0.2
     log = person.arrhythmia * (breath + 0.4 * np.sin(slow)) + 0.008 * rng.standard_normal(count)
     sinus = np.cumsum(interval * np.exp(log))
