@@ -55,12 +55,6 @@ _HOURS = flags.DEFINE_float(
 _FAULTS = flags.DEFINE_float(
     "faults", None, "Archives: share of the recordings that are damaged (default 0).", 0.0, 1.0
 )
-_RARE = flags.DEFINE_float(
-    "rare",
-    None,
-    "Labelled archives: rare labels are as many times as frequent as published (default 1).",
-    lower_bound=1.0,
-)
 _PATHOLOGY = flags.DEFINE_bool(
     "pathology", False, "simulated_psg: sleepers have diseases, at natural prevalence."
 )
@@ -101,10 +95,6 @@ def main(argv: Sequence[str]) -> int:
         raise app.UsageError("--coupling needs --pathology")
     if _PATHOLOGY.value:
         settings["coupling"] = 1.0 if _COUPLING.value is None else _COUPLING.value
-    if _RARE.value is not None:
-        if name not in _WAKE:
-            raise app.UsageError(f"--rare is for labelled archives, not for {name}")
-        settings["rare"] = _RARE.value
     if name in _COHORTS and _FAULTS.value is not None:
         raise app.UsageError(f"--faults is for archives, not for {name}")
     for flag in (_SECONDS, _RARE):

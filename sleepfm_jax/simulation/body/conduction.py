@@ -85,10 +85,10 @@ def waves(
         return parts
     toward_late = np.asarray(_LATE[pathology.bundle])
     grown = np.clip(more / 0.04, 0.0, 1.5)
-    size = (0.42 if pathology.bundle == "right" else 0.50) * late_height * (0.55 + 0.45 * grown)
+    size = (0.42 if pathology.bundle == "right" else 0.40) * late_height * (0.55 + 0.45 * grown)
     parts.append(Wave(centre, width, size, toward_late))
     # T turns away from the side that is late.
-    turned = toward[4] * (1.0 - 0.4 * grown) - (0.5 if left else 0.3) * grown * toward_late
+    turned = toward[4] * (1.0 - 0.4 * grown) - 0.3 * grown * toward_late
     parts[4] = parts[4]._replace(toward=turned)
     return parts
 

@@ -155,7 +155,7 @@ def draw_person(rng: np.random.Generator, site: Site, rare: float = 1.0) -> Pers
     fibrillation = 0.0
     if rng.random() < 1.15 * share["AF"]:
         fibrillation = float(rng.choice([1.0, rng.uniform(0.3, 0.95)], p=[0.65, 0.35]))
-    irregular = rng.random() < 0.30
+    irregular = rng.random() < 0.35
     ectopy = float(rng.uniform(0.06, 0.30)) if irregular else float(rng.exponential(0.01))
     directions = np.array(conduction.DIRECTIONS) + 0.22 * rng.standard_normal((5, 3))
     axis = np.deg2rad(np.clip(40.0 + 32.0 * rng.standard_normal(), -45.0, 110.0))
@@ -175,8 +175,8 @@ def draw_person(rng: np.random.Generator, site: Site, rare: float = 1.0) -> Pers
         rate=float(np.clip(rate, 38.0, 150.0)),
         fast=float(np.clip(log_normal(82.0, 0.22), 45.0, 150.0)),
         ventricular=bool(rng.random() < 0.3),
-        spread=float(np.clip(log_normal(0.15, 0.35), 0.06, 0.28)),
-        arrhythmia=float(np.clip(log_normal(0.035, 0.8), 0.003, 0.16)),
+        spread=float(np.clip(log_normal(0.14, 0.40), 0.05, 0.28)),
+        arrhythmia=float(np.clip(log_normal(0.045, 0.8), 0.003, 0.18)),
         early=float(rng.uniform(0.22, 0.42)),
         heights=heights,
         directions=directions,
