@@ -69,7 +69,10 @@ _SECONDS = flags.DEFINE_integer(
     "seconds", None, "Archives of labelled EEG: length of a recording (default: each its own)."
 )
 _RARE = flags.DEFINE_float(
-    "rare", None, "tuev, tusl, chb_mit: times the published share of their rare classes."
+    "rare",
+    None,
+    "tuev, tusl, chb_mit, and archives of 12-lead ECG: times the published share of their rare "
+    "classes (ECG: of every label).",
 )
 _SEED = flags.DEFINE_integer("seed", 0, "Names the cohort.", lower_bound=0)
 _WORKERS = flags.DEFINE_integer(
@@ -96,7 +99,7 @@ def main(argv: Sequence[str]) -> int:
         raise app.UsageError(f"--faults is for archives, not for {name}")
     for flag in (_SECONDS, _RARE):
         if flag.value is not None and name not in _WAKE:
-            raise app.UsageError(f"--{flag.name} is for archives of labelled EEG, not for {name}")
+            raise app.UsageError(f"--{flag.name} is for archives with labels, not for {name}")
         if flag.value is not None:
             settings[flag.name] = flag.value
     begun = time.perf_counter()

@@ -130,7 +130,7 @@ def render_psg(
             continue
         rng = generator(*key, 5, number)
         if plan.kind == "ecg":
-            wave = cardiorespiratory.render_ecg(rng, night, heart, plan.sfreq, pathology=own)
+            wave = cardiorespiratory.render_ecg(rng, night, heart, plan.sfreq)
             wave = from_microvolts(1000.0 * wave, plan.unit)
         elif plan.kind in ("chin", "leg_left", "leg_right"):
             wave = cardiorespiratory.render_emg(

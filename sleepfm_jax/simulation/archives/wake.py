@@ -29,7 +29,7 @@ _FINISH = wake_eeg.FINISH | wake_ecg.FINISH
 # As many as their names have room for.
 _MOST = {"chb_mit": 900, "eegmat": 100, "tuev": 1000, "cpsc2018": 9999}
 # That leaves the other classes something.
-_MOST_RARE = {"tuev": 30.0, "tusl": 5.0, "chb_mit": 150.0}
+_MOST_RARE = {"tuev": 30.0, "tusl": 5.0, "chb_mit": 150.0} | dict.fromkeys(wake_ecg.ARCHIVES, 20.0)
 _FAULTS_KEY = 13  # first element of the random key
 
 
@@ -54,7 +54,8 @@ def write_archive(
       faults: share of the recordings that are damaged, one fault each; kinds are dealt in turn.
       workers: processes; the files do not depend on it.
       seconds: length of a recording, of the archives in `wake_eeg.SECONDS`; None: theirs.
-      rare: times the published share of the rare classes, of the archives in `wake_eeg.RARE`.
+      rare: times the published share of the rare classes, of the archives in `_MOST_RARE`
+        (12-lead ECG: of every label).
 
     Raises:
       SimulationError: unusable arguments, or a folder that is not empty.
@@ -85,12 +86,12 @@ def _as_told(
             )
         told["seconds"] = seconds
     if rare != 1.0:
-        if name not in wake_eeg.RARE or not 0.0 < rare <= _MOST_RARE[name]:
+        if name not in _MOST_RARE or not 0.0 < rare <= _MOST_RARE[name]:
             most = ", ".join(f"{known} (up to {top:g})" for known, top in _MOST_RARE.items())
             raise SimulationError(f"rare={rare:g}: expected more than 0, for {most}")
         told["rare"] = rare
     settings = dict(told)
-    if name in wake_eeg.SECONDS:
+    if name in wake_eeg.SECONDS or name in wake_ecg.ARCHIVES:
         settings["generator"] = PATHOLOGY_VERSION
     return functools.partial(ARCHIVES[name], **told) if told else ARCHIVES[name], settings
 
