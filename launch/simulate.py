@@ -4,8 +4,11 @@
   python -m launch.simulate --dataset=simulated_wake_eeg --subjects=60 --out=simulated/wake_eeg
   python -m launch.simulate --dataset=simulated_ecg --subjects=400 --out=simulated/ecg
 
-write EDF+ files and a table of labels. A folder that was begun with the same settings is continued,
-and may be given more subjects; any other non-empty folder is refused.
+write EDF+ files and a table of labels. With --pathology, the sleepers of simulated_psg have
+diseases, unlabelled, at natural prevalence; --coupling says how much of what the EEG or the ECG
+shows of one the other modalities show too: at 0 nothing, each by itself staying as it is. A folder
+that was begun with the same settings is continued, and may be given more subjects; any other
+non-empty folder is refused.
 
   python -m launch.simulate --dataset=shhs --subjects=20 --faults=0.2 --out=simulated/shhs
   python -m launch.build --dataset=shhs --source=simulated/shhs --data_dir=records
@@ -15,7 +18,8 @@ one under OUT/NAME, a share of the nights damaged. Beside that folder, where no 
 hypnograms.csv (what was simulated) and faults.csv (what was damaged and what a builder should make
 of it). OUT has to be new or empty. Archives of labelled EEG and ECG (tuab, tuev, tusl, chb_mit,
 eegmat, braincapture, ptbxl, cpsc2018, g12ec, code15) are written likewise, with truth.csv in place
-of hypnograms.csv.
+of hypnograms.csv. --seconds sets the length of recordings of EEG; --rare makes rare classes so many
+times more frequent than they are published to be, for archives too small to have them otherwise.
 
 The same seed gives the same files, byte for byte, whatever the number of subjects or workers. The
 last line on stdout is the command that builds the dataset.

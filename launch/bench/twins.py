@@ -59,8 +59,9 @@ _RARE = {"tuev": 8.0, "tusl": 4.0, "chb_mit": 40.0}
 def _tuab(people: int, seed: int, rare: float) -> Iterator[Clip]:
     across = place(twins.TUH)[:, 0]
     for index in range(people):
-        found = twins.tuab(seed, index, 0, 10, SFREQ, index % 5 in (1, 4))
-        yield Clip(found.eeg, across, found.label, found.true, index, found.latent)
+        found = twins.tuab(seed, index, 0, 20, SFREQ, index % 5 in (1, 4))
+        for part in np.split(found.eeg, 2, axis=1):
+            yield Clip(part, across, found.label, found.true, index, found.latent)
 
 
 def _tuev(people: int, seed: int, rare: float) -> Iterator[Clip]:
@@ -117,8 +118,9 @@ def _touches(event: twins.Event, begin: int) -> bool:
 def _braincapture(people: int, seed: int, rare: float) -> Iterator[Clip]:
     across = place(twins.NINETEEN)[:, 0]
     for index in range(people):
-        found = twins.braincapture(seed, index, 30, SFREQ)
-        yield Clip(found.eeg, across, found.label, found.true, index, found.latent)
+        found = twins.braincapture(seed, index, 60, SFREQ)
+        for part in np.split(found.eeg, 2, axis=1):
+            yield Clip(part, across, found.label, found.true, index, found.latent)
 
 
 _CLIPS: dict[str, Callable[[int, int, float], Iterator[Clip]]] = {

@@ -96,6 +96,8 @@ def simulate_subject(
     night = simulate_night(rng, traits, stages, latents.seen)
     # a short recording is a window of a whole night, so every stage turns up somewhere in the
     # cohort
+    if latents != NO_PATHOLOGY:  # the same part, however many beats the night has
+        rng = generator(_PSG, seed, index, 10)
     first = int(rng.integers(epochs - wanted + 1))
     return traits, cut(night, first, wanted), montage
 

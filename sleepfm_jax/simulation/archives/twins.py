@@ -261,7 +261,7 @@ def tusl(seed: int, index: int, seconds: float, sfreq: int, rare: float = 1.0) -
         size = np.float32(_size(rng, RHYTHM, 0.3))
         if true in _RHYTHMS:
             part += size * _RHYTHMS[true](rng, where, at, 10.0, sfreq)
-        elif rng.random() < 0.6:
+        elif rng.random() < 0.3:
             part += size * findings.movement(rng, where, 10.0, sfreq)
         _everyday_artefacts(rng, eeg, TUH, start, 10.0, sfreq, 0.3)
         events.append(Event(start, start + 10, label, true))
@@ -326,6 +326,9 @@ def _rated_seizures(
 # --- BrainCapture ---------------------------------------------------------------------------------
 
 
+SHARP = 200.0  # uV
+
+
 def braincapture(seed: int, index: int, seconds: float, sfreq: int) -> Recording:
     """Abnormal: one to three spikes a minute, at this person's focus. Everybody has vertex waves
     and pops as large and as many.
@@ -347,14 +350,14 @@ def braincapture(seed: int, index: int, seconds: float, sfreq: int) -> Recording
     for start in moments():
         only = np.zeros(len(NINETEEN))
         only[rng.integers(len(NINETEEN))] = 1.0
-        wave = _size(rng, SPIKE, 0.3) * findings.pop(rng, sfreq)
+        wave = _size(rng, SHARP, 0.3) * findings.pop(rng, sfreq)
         findings.add(eeg, sfreq, start, wave, only)
     for start in moments():
-        wave = _size(rng, SPIKE, 0.3) * findings.vertex_wave(rng, sfreq)
+        wave = _size(rng, SHARP, 0.3) * findings.vertex_wave(rng, sfreq)
         findings.add(eeg, sfreq, start, wave, findings.field(where, "Cz", 0.55))
     if abnormal:
         gain = findings.field(where, who.focus)
         for start in moments():
-            wave = _size(rng, SPIKE, 0.3) * findings.spike_wave(rng, sfreq)
+            wave = _size(rng, SHARP, 0.3) * findings.spike_wave(rng, sfreq)
             findings.add(eeg, sfreq, start, wave, gain)
     return Recording(eeg, NINETEEN, sfreq, label, true, float(abnormal))
