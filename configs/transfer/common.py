@@ -109,6 +109,7 @@ def twin(config: ConfigDict, *, steps: int = 160, looks: int = 8, patience: int 
     config.batch_size = 16
     every = max(1, steps // looks)
     config.evaluators = ConfigDict(rows(every))
+    config.evaluators.validation.examples = 400  # thresholds are chosen on all
     config.save_every, config.log_every = steps, every
     config.keep_best.patience = patience
     config.data.num_threads = 2

@@ -120,14 +120,19 @@ class Plan:
         """The evaluator that scores the task."""
         return task.dataset if task.scored_row[0] else "test"
 
+    @property
+    def baseline_rows(self) -> list[str]:
+        """Rows of linear probes that are asked for beside the conditions."""
+        if not self.baselines:
+            return []
+        beside = ("pretrained", "mispaired")
+        return [*BASELINES, *(c for c in beside if self.encoders.of.get(CONDITIONS[c].source))]
+
     @functools.cached_property
     def probed(self) -> dict[str, Probing]:
         """task → its probes; {} where none are asked for."""
         asked = [] if self.mode != "probe" else [probes.of_condition(c) for c in self.conditions]
-        if self.baselines:
-            given = [c for c in ("pretrained", "mispaired") if self.encoders.of.get(_source(c))]
-            asked += [*BASELINES, *given]
-        if not asked:
+        if not (asked := [*asked, *self.baseline_rows]):
             return {}
         return {
             task.name: Probing(
@@ -173,10 +178,6 @@ class Plan:
     def task_print(self, task: Task) -> str:
         """Of all the data that a row of the task is of."""
         return self.prints(list(dict.fromkeys((*task.trained_on, task.dataset))))
-
-
-def _source(condition: str) -> str:
-    return CONDITIONS[condition].source
 
 
 def transfer(plan: Plan) -> str | None:
@@ -327,7 +328,7 @@ def _protocol(task: Task, folds: int) -> str:
 def _probed_rows(plan: Plan, task: Task, cell: Cell) -> list[Predictions]:
     found = []
     wanted = {c: probes.of_condition(c) for c in plan.conditions} if plan.mode == "probe" else {}
-    wanted |= {name: name for name in plan.probed[task.name].asked if name not in wanted}
+    wanted |= {name: name for name in plan.baseline_rows if name not in wanted}
     for name, row in wanted.items():
         for fraction in plan.fractions:
             one = rows.in_order(cells.load(plan.workdir, cell, probes.row_of(row, fraction)))
