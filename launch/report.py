@@ -3,10 +3,11 @@
   python -m launch.report --workdir=RUN
   python -m launch.report --workdir=RUN --paper
 
-RUN is the workdir of launch.pretrain, launch.probe or launch.transfer. The report is RUN/report/index.html, one
-page with everything in it; what is missing in RUN is said in its place. With --paper also
-RUN/paper/: the transfer paper's figures and its table with ours beside the published numbers, from
-what launch.transfer and launch.ablate_channels left in RUN. Exit code 0 means that it is there.
+RUN is the workdir of launch.pretrain, launch.probe or launch.transfer. The report is
+RUN/report/index.html, one page with everything in it; what is missing in RUN is said in its place.
+With --paper also RUN/paper/: the transfer paper's figures and its table, ours beside the published
+numbers, from what launch.transfer and launch.ablate_channels left in RUN. Exit code 0 means that it
+is there.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ LAYERS = (  # each may import what is above it, and what shares its place in its
     ("pretrained",),
     ("labelled",),
     ("train", "probe", "interop.checkpoints", "report.run_folder"),
+    ("ablation",),
 )
 PLACE = {
     name: (rank, group)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import io
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,6 +132,7 @@ def rendered(form: str, draw, theme: Theme, *arguments) -> bytes:
         "pdf.fonttype": 42,  # text stays text
     }
     said = {"png": {"Software": None}, "pdf": {"Creator": None, "CreationDate": None}}[form]
+    logging.getLogger("fontTools").setLevel(logging.WARNING)  # it lists every table of a font
     with rc_context(style):
         figure = draw(theme, *arguments)
         FigureCanvasAgg(figure)

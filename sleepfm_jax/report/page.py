@@ -9,6 +9,7 @@ figures and needs nothing else, and the same figures as PNG files beside it. It 
 * `results.json`: `retrieval`, `probes` {dataset: {row: figures}}, `differences` {dataset: {"a-b":
   one}}, `seconds` {step: s}, `versions`;
 * `predictions/<dataset>/<row>.npz`: what pictures of people, classes, curves and nights are of;
+* `transfer.csv`, `gains.csv` (`launch.transfer`), where they are there;
 * `config.json`; `example_clip.npz` (signals [C, T] with NaN where invalid, names, modalities,
   sfreq, stages, subject); `build_reports/*.json`.
 
@@ -29,6 +30,7 @@ import markupsafe
 import numpy as np
 
 from sleepfm_jax.report import retrieval_section, sections, sections_data, sections_probes
+from sleepfm_jax.report.paper import section as transfer_section
 from sleepfm_jax.report.results import (
     RESULTS,
     merge_results,
@@ -40,7 +42,13 @@ from sleepfm_jax.report.results import (
 
 __all__ = ["merge_results", "text_table", "versions", "write_report"]
 
-_FIGURES = ("loss*", "retrieval*", "example_clip*", "probes-*")  # files of ours, without ending
+_FIGURES = (
+    "loss*",
+    "retrieval*",
+    "example_clip*",
+    "probes-*",
+    "transfer*",
+)  # files of ours, without ending
 
 
 def write_report(workdir: str | os.PathLike[str]) -> Path:
@@ -79,6 +87,7 @@ def write_report(workdir: str | os.PathLike[str]) -> Path:
         "evaluations": section(sections.evaluations, results_problem, results),
         "retrieval": section(retrieval_section.retrieval, results_problem, results),
         "clip": section(sections_data.clip, None, workdir / "example_clip.npz", folder),
+        "transfer": section(transfer_section.transfer, None, workdir, folder),
         "probes": section(sections_probes.probes, None, results, results_problem, workdir, folder),
         "builds": [section(sections_data.build, None, *build) for build in builds],
         "config": section(sections_data.config, config_problem, config),
