@@ -63,7 +63,7 @@ def main(argv: list[str]) -> int:
             folders.local(_DATA_DIR.value or _data_dir(about.get("command", "")), "--data_dir"),
             task,
             row,
-            ablation.metric_of(workdir, task, about),
+            ablation.metric_of(about),
             ablation.parts_of(workdir, task, row, finetuned.load),
             counts=counts,
             combinations=_COMBINATIONS.value,

@@ -35,7 +35,6 @@ from sleepfm_jax.errors import ConfigError, DatasetError, StorageError
 from sleepfm_jax.metrics import channel_counts, scoring
 from sleepfm_jax.metrics import predictions as files
 from sleepfm_jax.metrics.predictions import Predictions
-from sleepfm_jax.report.paper import run_tables
 from sleepfm_jax.report.results import replace_file
 
 FOLDER = "channels"
@@ -215,12 +214,9 @@ def about(workdir: Path, task: str, row: str) -> Mapping[str, Any]:
     return files.load(_path(workdir, task, row)).about
 
 
-def metric_of(workdir: Path, task: str, how: Mapping[str, Any]) -> str:
-    """The task's own metric: that of its first row in transfer.csv, or that of its label kind."""
-    for found in run_tables.read(workdir).tasks:
-        if _plain(found.task) == _plain(task):
-            return found.metric
-    return scoring.headline_metric(how["label_kind"])
+def metric_of(how: Mapping[str, Any]) -> str:
+    """The task's own metric, or that of its label kind."""
+    return how.get("metric") or scoring.headline_metric(how["label_kind"])
 
 
 # --- models ---------------------------------------------------------------------------------------
@@ -259,8 +255,6 @@ def parts_of(workdir: Path, task: str, row: str, load: Any) -> list[Part]:
 
 def _same(said: Predictions, whole: Predictions, place: Mapping) -> tuple | None:
     """(repeat, rows, columns) of the row that are this cell's, number for number; else None."""
-    if said.about.get("dataset_fingerprint") != whole.about.get("dataset_fingerprint"):
-        return None
     if not set(whole.classes) <= set(said.classes):
         return None
     columns = tuple(said.classes.index(name) for name in whole.classes)

@@ -18,7 +18,7 @@ LAYERS = (  # each may import what is above it, and what shares its place in its
     ("pretrained",),
     ("labelled",),
     ("train", "probe", "interop.checkpoints", "report.run_folder"),
-    ("ablation",),
+    ("transfer", "ablation"),
 )
 PLACE = {
     name: (rank, group)
@@ -109,7 +109,9 @@ def violations(module: str, source: str) -> list[str]:
             name, "jax", "flax", "optax", "orbax"
         )
         forbidden |= within(module, "configs") and not within(
-            name, "ml_collections", "configs.common", "sleepfm_jax.config", "__future__"
+            name,
+            *("ml_collections", "configs.common", "configs.transfer.common"),
+            *("sleepfm_jax.config", "__future__"),
         )
         forbidden |= (
             within(module, "data_builders")

@@ -21,15 +21,19 @@ from sleepfm_jax.training import optim
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 VARIANTS = [
-    (path.stem, variant)
-    for path in sorted(CONFIGS.glob("*.py"))
-    if path.stem not in ("__init__", "common")
+    (path.relative_to(CONFIGS).with_suffix("").as_posix(), variant)
+    for path in sorted([*CONFIGS.glob("*.py"), *CONFIGS.glob("transfer/*.py")])
+    if path.stem not in ("__init__", "common", "predicted")
     for variant in ("", *re.findall(r'variant == "(\w+)"', path.read_text()))
 ]
 
 
 def get(name, variant=""):
-    return importlib.import_module(f"configs.{name}").get_config(variant).to_dict()
+    return module_of(name).get_config(variant).to_dict()
+
+
+def module_of(name):
+    return importlib.import_module(f"configs.{name.replace('/', '.')}")
 
 
 def encoder_shapes(section):
@@ -55,7 +59,7 @@ def test_each_has_a_smoke_variant_its_command_and_refuses_a_typo():
     names = {name for name, _ in VARIANTS}
     assert {name for name, variant in VARIANTS if variant == "smoke"} == names
     for name in names:
-        module = importlib.import_module(f"configs.{name}")
+        module = module_of(name)
         assert f"configs/{name}.py" in module.__doc__ or f"launch/{name}.sh" in module.__doc__
         with pytest.raises(ValueError, match="smoek"):
             module.get_config("smoek")

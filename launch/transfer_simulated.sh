@@ -1,0 +1,99 @@
+#!/usr/bin/env bash
+# The transfer paper's eight tasks on simulated twins, on a bare machine:
+#   bash launch/transfer_simulated.sh [workdir]      (default workdir: runs/transfer_simulated)
+# environment → simulated sleepers with pathology and eight labelled archives → records → two
+# pretrainings (without and with electrode positions) → every task under four conditions →
+# workdir/transfer.csv and workdir/report/index.html. The same command goes on where an interrupted
+# one stopped.
+#   SEEDS=3 FOLDS=5 MISPAIRED=1 bash launch/transfer_simulated.sh RUN
+# is the whole table (trainings a cell, cross-validation of the tasks that have no test set, and the
+# control), under two hours; COUPLING=0 has sleepers whose pathology no two modalities share.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+mkdir -p "${1:-runs/transfer_simulated}"
+workdir=$(cd "${1:-runs/transfer_simulated}" && pwd)
+source=$workdir/recordings data=$workdir/data
+SEEDS=${SEEDS:-1} FOLDS=${FOLDS:-0} COUPLING=${COUPLING:-1} MISPAIRED=${MISPAIRED:-}
+. launch/environment.sh
+
+seconds=()
+timed() { # name of the step, command …
+  local name=$1 begun=$SECONDS; shift
+  "$@"
+  seconds+=("$name=$((SECONDS - begun))")
+}
+simulate() { # dataset, people, flags …; an archive that is there is left as it is
+  [ -e "$source/$1.done" ] && return
+  rm -rf "${source:?}/$1"
+  python -m launch.simulate --dataset="$1" --subjects="$2" --out="$source/$1" --workers=2 "${@:3}" &&
+    touch "$source/$1.done"
+}
+build() { # dataset, archive, flags …; its log is shown only in part, unless it fails
+  local log=$workdir/build_$1.log
+  python -m launch.build --dataset="$1" --source="$source/$2" --data_dir="$data" "${@:3}" >"$log" ||
+    { cat "$log"; return 1; }
+  tail -n 3 "$log"
+}
+pretrain() { # variant, seed
+  python -m launch.pretrain --config="configs/transfer/pretraining.py:$1" --config.seed="$2" --data_dir="$data" --workdir="$workdir/$1_$2"
+}
+runs() { # variant → its workdirs, with commas between them
+  local found=""
+  for ((seed = 0; seed < SEEDS; seed++)); do found+="${found:+,}$workdir/$1_$seed"; done
+  echo "$found"
+}
+archives() { # the eight, and CODE-15, which the ECG tasks train on
+  mkdir -p "$source"
+  simulate tuab 560
+  simulate tuev 460
+  simulate tusl 400
+  simulate braincapture 400
+  simulate chb_mit 400
+  simulate code15 1500
+  simulate ptbxl 300
+  simulate g12ec 300
+  simulate cpsc2018 300
+}
+records() {
+  build tuab tuab --clip_seconds=10
+  build tuev tuev --clip_seconds=5
+  build tusl tusl --clip_seconds=10
+  build braincapture braincapture --clip_seconds=30
+  build chb_mit chb_mit --clip_seconds=10
+  build code15 code15 --sfreq=128 --clip_seconds=10
+  build ptbxl_rhythm ptbxl --sfreq=128 --clip_seconds=10
+  build g12ec g12ec --sfreq=128 --clip_seconds=10
+  build cpsc2018 cpsc2018 --sfreq=128 --clip_seconds=10
+}
+
+timed install use_environment
+export JAX_PLATFORMS=${JAX_PLATFORMS:-cpu}
+export JAX_COMPILATION_CACHE_DIR=${JAX_COMPILATION_CACHE_DIR:-$workdir/compiled}
+export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.5  # all but the smallest programs
+mkdir -p "$source"
+timed "simulate PSG" simulate simulated_psg 72 --hours=0.5 --pathology --coupling="$COUPLING"
+timed "simulate archives" archives
+timed "build PSG" build simulated_psg simulated_psg --clip_seconds=30
+timed "build archives" records
+variants=(twin twin_pe)
+conditions=scratch,pretrained,pretrained_pe,pe_from_pretraining
+more=()
+if [ -n "$MISPAIRED" ]; then
+  variants+=(twin_mispaired)
+  conditions+=,mispaired
+  more+=(--mispaired="$(runs twin_mispaired)")
+fi
+for variant in "${variants[@]}"; do
+  for ((seed = 0; seed < SEEDS; seed++)); do
+    timed "pretrain $variant $seed" pretrain "$variant" "$seed"
+  done
+done
+prediction="coupling $COUPLING"
+case $COUPLING in 0|1) ;; *) prediction=none ;; esac # between the two, no sign was predicted
+timed transfer python -m launch.transfer \
+  --tasks=tuev:twin,tuab:twin,tusl:twin,braincapture:twin,chb_mit:twin,ptbxl:twin,g12ec:twin,cpsc:twin \
+  --conditions=$conditions --mode=finetune --folds="$FOLDS" --seeds="$SEEDS" \
+  --checkpoint="$(runs twin)" --checkpoint_pe="$(runs twin_pe)" "${more[@]}" \
+  --prediction="$prediction" --data_dir="$data" --workdir="$workdir"
+all=$(IFS=,; echo "${seconds[*]}")
+python -m launch.report --workdir="$workdir" --seconds="$all,all=$SECONDS"
