@@ -18,17 +18,18 @@ from tqdm import tqdm
 from sleepfm_jax import config as configuration
 from sleepfm_jax import experiment, folders
 from sleepfm_jax.data import datasets, people, stream
-from sleepfm_jax.data.examples import spread, whole_recordings
+from sleepfm_jax.data.division import Division
 from sleepfm_jax.data.mispaired import Mispaired
 from sleepfm_jax.errors import Preempted, TrainingStopped
-from sleepfm_jax.evaluators.evaluator import WHOSE, Evaluator, due, flat
-from sleepfm_jax.training import announce, freezing, lock, optim, sharding
-from sleepfm_jax.training import state as train_state
+from sleepfm_jax.evaluation import Evaluation
+from sleepfm_jax.evaluators.evaluator import due, flat
+from sleepfm_jax.training import announce, lock, plateau, sharding
 from sleepfm_jax.training.best import KeepBest
 from sleepfm_jax.training.checkpoint import Checkpoints
+from sleepfm_jax.training.compiled import compiled
 from sleepfm_jax.training.metric_writer import MetricWriter
 from sleepfm_jax.training.start import parameter_count, start
-from sleepfm_jax.training.step import means, step_function
+from sleepfm_jax.training.step import means
 from sleepfm_jax.training.stopping import Interrupted, StopSignal, told
 
 
@@ -51,8 +52,9 @@ def train(
         nothing can be refused any more.
 
     Returns:
-      {"evaluations": {row: {name: figure}}, "seconds": {"train": s, "evaluate": s}}: of the rows
-      that are run after the last step.
+      {"evaluations": {row: {name: figure}}, "seconds": {"train": s, "evaluate": s}, "step": step}:
+      of the rows that are run after the last step, and of which step's weights they are (the best
+      ones', with `config.keep_best.restore`).
 
     Raises:
       ConfigError, DatasetError, CheckpointError: what was asked for cannot be; nothing was started.
@@ -72,41 +74,38 @@ def _train(config, data_dir, workdir, begun, held: contextlib.ExitStack) -> dict
     workdir, data_dir = folders.local(workdir, "workdir"), folders.local(data_dir, "data_dir")
     first = jax.process_index() == 0
     names, batch_size = config["data"]["datasets"], config["batch_size"]
-    records = datasets.open_records(data_dir, names, "train")
-    datasets.check_no_leak(data_dir, names)
     objective = experiment.make_objective(config)
     evaluators = experiment.make_evaluators(config, objective)
-    examples = experiment.make_examples(records, objective.layout)
+    division = Division(data_dir, config, objective.layout, experiment.make_examples)
+    division.check_no_leak(config["evaluators"].values())
+    records, examples = division.records, division.training()
     if config["data"]["mispaired"]:
         examples = Mispaired(examples, objective.layout.slots, config["seed"])
     with experiment.config_errors():
         mesh = sharding.make_mesh(configuration.mesh_axes(config["mesh"]))
         sharding.check_batch(batch_size, mesh)
-        tx = optim.optimiser(config["optimiser"], config["steps"], objective.frozen)
-        create = functools.partial(train_state.create, objective, tx, config["seed"])
-        shapes = jax.eval_shape(create)
-        freezing.check_patterns(shapes.params, objective.frozen, "config.frozen")
-        shardings = sharding.tree_shardings(shapes, mesh, config["sharding_rules"])
+        shared = compiled(objective, config, mesh)
+    create = functools.partial(shared.create, np.uint32(config["seed"]))
     rows = sharding.local_rows(batch_size, mesh)
-    reading = {key: config["data"][key] for key in ("num_threads", "prefetch")}
     batches = stream.training(
         examples,
         batch_size=batch_size,
         seed=config["seed"],
         rows=rows,
         distinct_rows=objective.distinct_rows,
-        **reading,
+        num_threads=config["data"]["num_threads"],
+        prefetch=config["data"]["prefetch"],
     )
 
     data = datasets.identities(data_dir, names)
     held.enter_context(lock.only_training(workdir))
     checkpoints = Checkpoints(workdir / "checkpoints", keep=config["keep"])
-    begin = start(checkpoints, config, create, shardings, data)
+    begin = start(checkpoints, config, create, shared.shardings, data)
     state, resumed_at = begin.state, begin.step
     if begin.earlier is None:
         logging.warning("config.initialise_from: %s", people.NOT_TOLD)
     else:
-        datasets.check_no_leak(data_dir, names, begin.earlier)
+        division.check_no_leak(config["evaluators"].values(), begin.earlier)
     if resumed_at:
         batches.set_state(begin.about["data_position"])
     best = KeepBest(workdir / "best", config["keep_best"], begin.about.get("best"))
@@ -121,7 +120,7 @@ def _train(config, data_dir, workdir, begun, held: contextlib.ExitStack) -> dict
         about["subjects"] = sorted(begin.earlier | examples.people())
     if first:
         splits = {row["split"] for row in config["evaluators"].values()} | {"train"}
-        clips = {split: datasets.count(data_dir, names, split) for split in splits}
+        clips = {split: division.clips(split) for split in splits}
         warnings += configuration.warnings_for_data(config, clips, records.clip_samples)
         warnings += experiment.input_changes(begin.source, config, records.metadata)
         for warning in warnings:
@@ -129,13 +128,11 @@ def _train(config, data_dir, workdir, begun, held: contextlib.ExitStack) -> dict
         begun(config, records)
         announce.announce(jax.devices(), len(examples), parameter_count(state.params), config)
 
-    step_fn = jax.jit(
-        step_function(objective, tx),
-        donate_argnums=0,
-        out_shardings=(shardings, sharding.replicated(mesh)),
-    )
-    evaluate = _evaluation(objective, mesh, config, data_dir, rows, reading, stop)
+    evaluate = Evaluation(objective, evaluators, mesh, config, data_dir, division, stop)
     during = {name: row for name, row in config["evaluators"].items() if row["every"]}
+    figure, largest = config["keep_best"]["figure"], config["keep_best"]["largest"]
+    watched = figure.partition("/")[0]  # the row whose looks patience and plateau count
+    patience = config["keep_best"]["patience"]
     writer = MetricWriter(workdir, resume_at=resumed_at, active=first)
     seconds = {"train": 0.0, "evaluate": 0.0}
     progress = tqdm(
@@ -153,24 +150,32 @@ def _train(config, data_dir, workdir, begun, held: contextlib.ExitStack) -> dict
                 figures = {}
                 with contextlib.suppress(Interrupted):
                     for name in looked:
-                        figures |= flat(name, evaluate(state, name, evaluators[name]))
+                        figures |= flat(name, evaluate(state, name))
                     writer.write(step, figures)
                     about["best"] = best.look(step, figures, state, about)
+                    if watched in looked and step % during[watched]["every"] == 0:
+                        opt_state = plateau.told(
+                            state.opt_state, figures[figure], config["optimiser"], largest=largest
+                        )
+                        state = state.replace(opt_state=opt_state)
                     evaluated = True
                 seconds["evaluate"] += time.perf_counter() - tick
             about["evaluated"] = evaluated or not looked
             stopping = not about["evaluated"] or stop.requested()
-            if step > resumed_at and (step % config["save_every"] == 0 or last or stopping):
+            enough = watched in looked and evaluated and patience > 0
+            enough = enough and best.nothing_since(step, patience * during[watched]["every"])
+            saving = step % config["save_every"] == 0 or last or enough or stopping
+            if step > resumed_at and saving:
                 best.wait()
                 checkpoints.save(step, state, about | {"data_position": batches.get_state()})
             if stopping:
                 raise Preempted(told(step, resumed_at))
-            if last:
+            if last or enough:
                 break
             logged_at += time.perf_counter() - tick  # speed is that of steps alone
             tick = time.perf_counter()
             batch = sharding.global_batch(next(batches), mesh, batch_size, rows)
-            state, metrics = step_fn(state, batch)
+            state, metrics = shared.step(state, batch)
             if (step + 1) % config["log_every"] == 0 or step + 1 == config["steps"]:
                 metrics = means(metrics)
                 now = time.perf_counter()
@@ -187,76 +192,27 @@ def _train(config, data_dir, workdir, begun, held: contextlib.ExitStack) -> dict
             seconds["train"] += time.perf_counter() - tick
             progress.update()
         checkpoints.wait()
+        weights = best.weights(state) if config["keep_best"]["restore"] else state
         if first:
-            logging.info("trained to step %d; the last evaluations", config["steps"])
+            logging.info("%s", _ended(step, config["steps"], about["best"], int(weights.step)))
         found = {
-            name: evaluate(state, name, evaluators[name])
-            for name in config["evaluators"]
-            if name not in during
+            name: evaluate(weights, name) for name in config["evaluators"] if name not in during
         }
     except Interrupted:  # of the last evaluations; of the others the loop knows
         raise Preempted(
-            f"SIGTERM: saved at step {config['steps']}, the last; run again for its evaluations"
+            f"SIGTERM: saved at step {step}, the last; run again for its evaluations"
         ) from None
     finally:
         progress.close()
         writer.close()
         checkpoints.close()
         best.close()
-    return {"evaluations": {name: f for name, f in found.items() if f}, "seconds": seconds}
+    evaluations = {name: figures for name, figures in found.items() if figures}
+    return {"evaluations": evaluations, "seconds": seconds, "step": int(weights.step)}
 
 
-def _evaluation(objective, mesh, config, data_dir, rows, reading, stop):
-    """(state, row's name, evaluator) → {name: figure}; {} where no dataset in use has the split.
-    Raises Interrupted before the batch at which the run is asked to stop."""
-    batch_size = config["batch_size"]
-
-    @functools.cache
-    def forward(wanted: tuple[str, ...]):
-        def run(params, stats, batch):
-            predictions = objective.predict(params, stats, batch) if wanted else {}
-            _, (_, metrics) = objective.loss(params, stats, batch, None)
-            return {name: predictions[name] for name in wanted}, metrics, batch["index"]
-
-        return jax.jit(run, out_shardings=sharding.replicated(mesh))
-
-    @functools.cache
-    def examples_of(split: str):
-        names = config["data"]["datasets"]
-        names = [name for name in names if datasets.has_split(data_dir, name, split)]
-        if not names:
-            logging.info("no %s split in %s", split, config["data"]["datasets"])
-            return None
-        records = datasets.open_records(data_dir, names, split)
-        return experiment.make_examples(records, objective.layout)
-
-    @functools.cache
-    def view_of(split: str, choose: Callable, limit: int):
-        return choose(examples_of(split), limit)
-
-    def evaluate(state, name: str, evaluator: Evaluator) -> dict[str, Any]:
-        row = config["evaluators"][name]
-        examples = examples_of(row["split"])
-        if examples is None:
-            return {}
-
-        def predict(batch):
-            stop.check()
-            batch = sharding.global_batch(batch, mesh, batch_size, rows)
-            out = forward(predicted)(state.params, state.batch_stats, batch)
-            predictions, metrics, index = jax.device_get(out)
-            real = index >= 0
-            predictions = {key: np.asarray(value)[real] for key, value in predictions.items()}
-            for said in whose:  # of all processes' rows: an index is of the whole split
-                ask = getattr(examples, f"{said}_of")
-                predictions[said] = np.array([ask(int(i)) for i in index[real]], np.str_)
-            return predictions | {"index": index[real]}, metrics
-
-        whose = [name for name in evaluator.wants if name in WHOSE]
-        predicted = tuple(name for name in evaluator.wants if name not in WHOSE)
-        choose = whole_recordings if getattr(evaluator, "whole_recordings", False) else spread
-        looked_at = view_of(row["split"], choose, row["examples"])
-        batches = stream.one_pass(looked_at, batch_size=batch_size, rows=rows, **reading)
-        return dict(evaluator.run(predict, batches))
-
-    return evaluate
+def _ended(step: int, steps: int, best: Mapping[str, Any] | None, evaluated: int) -> str:
+    said = f"trained to step {step}"
+    if step < steps and best:
+        said += f" of {steps}, with nothing better than {best['value']:.4g} of step {best['step']}"
+    return f"{said}; the last evaluations" + (f", of step {evaluated}" if evaluated != step else "")

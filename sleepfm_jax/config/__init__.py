@@ -14,9 +14,10 @@ from sleepfm_jax.config.keys import (
     defaults,
     section_defaults,
 )
-from sleepfm_jax.config.saved import same_run, upgrade
+from sleepfm_jax.config.saved import ANY_LENGTH, same_run, upgrade
 
 __all__ = [
+    "ANY_LENGTH",
     "EVALUATORS",
     "KEYS",
     "KINDS",

@@ -179,7 +179,7 @@ class Division:
         return chosen[np.isin(person, mine)]
 
     def _labels(self, records: datasets.Records) -> np.ndarray | None:
-        """float32 [N, K]; all NaN where the one class of a row is none of these. None: no labels."""
+        """float32 [N, K]; all NaN where a row's one class is none of these. None: no labels."""
         if not self._layout.labels:
             return None
         labels = records.labels_of(self._layout.labels)

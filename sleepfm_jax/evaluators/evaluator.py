@@ -11,9 +11,14 @@ Scored = tuple[dict[str, np.ndarray], dict[str, tuple[np.ndarray, np.ndarray]]]
 """Of one batch: predictions, name → [B, …] of all real rows of all processes, their `index` among
 them; and the objective's metrics, name → (sum, count)."""
 
-WHOSE = ("person", "recording")
-"""Predictions that are not the objective's: str [B], the person's pseudonym, and what tells the
-recording from all others."""
+WHOSE = {"person": np.str_, "recording": np.str_, "stored_recording": np.str_, "clip_number": int}
+"""Predictions that are not the objective's, [B], and of which type: the person's pseudonym, and
+what tells the recording from all others; of rows with labels also the recording's name as it is
+stored, and the row's number in it."""
+
+FIELDS = ("labels",)
+"""Predictions that are the batch's own: float [B, K] of 0, 1 and NaN (unknown), by
+`Layout.labels`."""
 
 Predict = Callable[[Mapping[str, np.ndarray]], Scored]
 
@@ -23,7 +28,7 @@ class Evaluator(Protocol):
 
     Attributes:
       wants: names of the predictions that it reads; what nobody wants is not computed. Those of
-        `WHOSE` are the loop's own: whose row it is.
+        `WHOSE` are the loop's own: whose row it is; those of `FIELDS` are of the batch.
       whole_recordings: may be left out, which is False: `examples` of the row are spread evenly
         over the split. True: they are whole recordings of people spread evenly.
     """
@@ -34,7 +39,8 @@ class Evaluator(Protocol):
         self, predict: Predict, batches: Iterable[Mapping[str, np.ndarray]]
     ) -> Iterator[tuple[str, Any]]:
         """One pass over a split → (name, value) pairs. Numbers are logged; a dictionary is a result
-        of its own; see `flat` for what of it is logged."""
+        of its own; see `flat` for what of it is logged. `metrics.predictions.Predictions` are given
+        to whoever called the loop, and never logged."""
 
 
 def due(row: Mapping[str, Any], step: int, last: bool) -> bool:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from sleepfm_jax.errors import ConfigError
 from sleepfm_jax.training.checkpoint import Checkpoints
 
@@ -55,6 +57,31 @@ class KeepBest:
             if self._checkpoints.latest() != step:
                 self._checkpoints.save(step, state, {**about, "best": self._held})
         return self._held
+
+    def nothing_since(self, step: int, steps: int) -> bool:
+        """Has nothing better come within so many steps (more than 0) before this one?"""
+        return step - (self._held["step"] if self._held else 0) >= steps
+
+    def weights(self, state: Any) -> Any:
+        """A state with step, parameters and statistics of the best; the same where there is none.
+
+        Args:
+          state: `training.state.TrainState`, of the last step.
+
+        Raises:
+          CheckpointError: it is damaged, or not there any more.
+        """
+        if not self._held or self._held["step"] == int(state.step):
+            return state
+        self.wait()
+        fields = {"params": state.params, "batch_stats": state.batch_stats}
+        like = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), fields
+        )
+        step = self._held["step"]
+        found = self._checkpoints.restore_parts(step, like)
+        at = jax.device_put(state.step.dtype.type(step), state.step.sharding)
+        return state.replace(step=at, **found)
 
     def wait(self) -> None:
         """Until the best is on disk: what says which it is must not be there before it."""

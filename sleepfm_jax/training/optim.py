@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from sleepfm_jax.errors import ConfigError
-from sleepfm_jax.training import freezing
+from sleepfm_jax.training import freezing, plateau
 from sleepfm_jax.training.paths import path_string
 
 NO_DECAY = ("bias", "scale", "log_scale", "length", "mask_vector")
@@ -29,13 +29,14 @@ def schedule(config: Mapping[str, Any], steps: int) -> optax.Schedule:
     """Learning rate by step.
 
     Args:
-      config: `schedule` ("cosine", "constant" or "step"), `learning_rate`, `warmup_steps`; for
-        "step" also `decay_every` (steps) and `decay_factor`.
+      config: `schedule` ("cosine", "constant", "step" or "plateau", which is constant here: see
+        `plateau`), `learning_rate`, `warmup_steps`; for "step" also `decay_every` (steps) and
+        `decay_factor`.
       steps: length of the run, where the cosine ends.
     """
     peak, warmup = config["learning_rate"], config["warmup_steps"]
     kind = config["schedule"]
-    if kind == "constant":
+    if kind in ("constant", "plateau"):
         main = optax.constant_schedule(peak)
     elif kind == "cosine":
         main = optax.cosine_decay_schedule(peak, max(steps - warmup, 1))
@@ -44,7 +45,7 @@ def schedule(config: Mapping[str, Any], steps: int) -> optax.Schedule:
             peak, config["decay_every"], config["decay_factor"], staircase=True
         )
     else:
-        raise ConfigError(f"schedule {kind!r} is not one of cosine, constant, step")
+        raise ConfigError(f"schedule {kind!r} is not one of cosine, constant, step, plateau")
     if not warmup:
         return main
     return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), main], [warmup])
@@ -87,6 +88,8 @@ def optimiser(
         parts = [optax.masked(main, lambda tree: _trained(tree, frozen))]
     if groups or config["layer_decay"] != 1:
         parts.append(_each(lambda tree: rate_factors(tree, groups, config["layer_decay"])))
+    if config["schedule"] == "plateau":
+        parts.append(plateau.plateau())
     if frozen:  # what is masked came through as it was
         parts.append(_each(lambda tree: jax.tree.map(float, _trained(tree, frozen))))
     return optax.chain(*parts) if len(parts) > 1 else main

@@ -49,7 +49,7 @@ def start(
     for it; else a fresh one.
 
     Args:
-      create: the fresh state, traceable; shardings: of its leaves.
+      create: the fresh state, on the mesh; traceable. shardings: of its leaves.
       data: `data.datasets.identities` of the datasets.
 
     Raises:
@@ -85,7 +85,7 @@ def start(
         logging.info("going on from step %d of %d", step, config["steps"])
         earlier = _people(about) if config["initialise_from"] else frozenset()
         return Start(step, state, about, earlier)
-    state = jax.jit(create, out_shardings=shardings)()
+    state = create()
     if config["initialise_from"]:
         state, about = initialise(state, config["initialise_from"])
         return Start(0, state, {}, _people(about), about)
