@@ -55,6 +55,25 @@ _HOURS = flags.DEFINE_float(
 _FAULTS = flags.DEFINE_float(
     "faults", None, "Archives: share of the recordings that are damaged (default 0).", 0.0, 1.0
 )
+_PATHOLOGY = flags.DEFINE_bool(
+    "pathology", False, "simulated_psg: sleepers have diseases, at natural prevalence."
+)
+_COUPLING = flags.DEFINE_float(
+    "coupling",
+    None,
+    "With --pathology: how much of them the modalities show together (default 1).",
+    0.0,
+    1.0,
+)
+_SECONDS = flags.DEFINE_integer(
+    "seconds", None, "Archives of labelled EEG: length of a recording (default: each its own)."
+)
+_RARE = flags.DEFINE_float(
+    "rare",
+    None,
+    "tuev, tusl, chb_mit, and archives of 12-lead ECG: times the published share of their rare "
+    "classes (ECG: of every label).",
+)
 _SEED = flags.DEFINE_integer("seed", 0, "Names the cohort.", lower_bound=0)
 _WORKERS = flags.DEFINE_integer(
     "workers", 1, "Processes; the files do not depend on it.", lower_bound=1
@@ -70,8 +89,19 @@ def main(argv: Sequence[str]) -> int:
         settings["hours"] = cohorts.NIGHT_HOURS if _HOURS.value is None else _HOURS.value
     elif _HOURS.value is not None:
         raise app.UsageError(f"--hours is for simulated_psg and sleep archives, not for {name}")
+    if _PATHOLOGY.value and name != "simulated_psg":
+        raise app.UsageError(f"--pathology is for simulated_psg, not for {name}")
+    if _COUPLING.value is not None and not _PATHOLOGY.value:
+        raise app.UsageError("--coupling needs --pathology")
+    if _PATHOLOGY.value:
+        settings["coupling"] = 1.0 if _COUPLING.value is None else _COUPLING.value
     if name in _COHORTS and _FAULTS.value is not None:
         raise app.UsageError(f"--faults is for archives, not for {name}")
+    for flag in (_SECONDS, _RARE):
+        if flag.value is not None and name not in _WAKE:
+            raise app.UsageError(f"--{flag.name} is for archives with labels, not for {name}")
+        if flag.value is not None:
+            settings[flag.name] = flag.value
     begun = time.perf_counter()
     if name in ARCHIVES:
         nights = sleep.write_archive(name, out, faults=_FAULTS.value or 0.0, **settings)

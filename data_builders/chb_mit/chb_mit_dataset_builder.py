@@ -22,9 +22,9 @@ from sleepfm_jax.recordings.read import Recording, read_recording
 
 CLASSES = ("no_seizure", "seizure")
 _LABELS = one_hot(CLASSES)
-_NAME = re.compile(r"(chb\d\d)[a-z]?_\d+\+?\.edf", re.IGNORECASE)
+_NAME = re.compile(r"(chb\d{2,3})[a-z]?_\d+\+?\.edf", re.IGNORECASE)
 TABLE = "SUBJECT-INFO"
-_ROW = re.compile(r"(chb\d\d)\s+([FM])\s+([\d.]+)\s*", re.IGNORECASE)  # case, sex, years
+_ROW = re.compile(r"(chb\d{2,3})\s+([FM])\s+([\d.]+)\s*", re.IGNORECASE)  # case, sex, years
 SAME_PERSON = {"chb21": "chb01"}
 """Case 21 was recorded from the person of case 1, a year and a half later."""
 

@@ -110,7 +110,8 @@ class Records:
         which = int(np.searchsorted(self._ends, index, side="right"))
         start = self._ends[which - 1] if which else 0
         record = decode(self._sources[which][int(index - start)])
-        return record, self.metadata_of[self.folders[which]]["classes"]
+        folder = self.folders[self._parts[which][0]]
+        return record, self.metadata_of[folder]["classes"]
 
     def modalities(self) -> Iterator[Sequence[str]]:
         """The modality of each channel, recording by recording, of all splits: from the build

@@ -8,6 +8,7 @@ subjects or of worker processes.
 from __future__ import annotations
 
 import csv
+import dataclasses
 import datetime
 import functools
 import json
@@ -21,6 +22,14 @@ from sleepfm_jax.errors import SimulationError
 from sleepfm_jax.signals import SLEEP_EPOCH_SECONDS
 from sleepfm_jax.simulation.body import awake, cardiorespiratory, eeg
 from sleepfm_jax.simulation.body.noise import generator
+from sleepfm_jax.simulation.body.pathology import (
+    HEALTHY,
+    Pathology,
+    beside_the_eeg,
+    draw_pathology,
+    elsewhere,
+)
+from sleepfm_jax.simulation.body.pathology import VERSION as PATHOLOGY_VERSION
 from sleepfm_jax.simulation.body.physiology import Night, cut, simulate_night
 from sleepfm_jax.simulation.body.sleep import EPOCHS_PER_HOUR, simulate_hypnogram
 from sleepfm_jax.simulation.body.traits import SubjectTraits, draw_subject
@@ -47,17 +56,44 @@ _EEG_KINDS = ("eeg", "eog_left", "eog_right")
 _UNITLESS_GAIN = {"V": 1e-3, "mV": 1.0, "uV": 300.0, "": 1.0, "cmH2O": 1.0}
 
 
+@dataclasses.dataclass(frozen=True)
+class Latents:
+    """What is wrong with a sleeper.
+
+    Attributes:
+      own: as the modality shows it whose latent it is: the EEG or the ECG.
+      seen: as the other modalities show it; by the coupling the same, or a stranger's.
+    """
+
+    own: Pathology = HEALTHY
+    seen: Pathology = HEALTHY
+
+
+NO_PATHOLOGY = Latents()
+
+
+def draw_latents(seed: int, index: int, coupling: float) -> Latents:
+    """What is wrong with a sleeper, and how much of it (`coupling`, 0 to 1) other signals show."""
+    age = draw_subject(generator(_PSG, seed, index, 0)).age
+    own = draw_pathology(generator(_PSG, seed, index, 7), age)
+    other = generator(_PSG, seed, index, 8)
+    stranger = draw_pathology(other, float(other.uniform(20.0, 80.0)))
+    return Latents(own, elsewhere(own, stranger, coupling, generator(_PSG, seed, index, 9)))
+
+
 def simulate_subject(
-    seed: int, index: int, hours: float = NIGHT_HOURS
+    seed: int, index: int, hours: float = NIGHT_HOURS, latents: Latents = NO_PATHOLOGY
 ) -> tuple[SubjectTraits, Night, tuple[ChannelPlan, ...]]:
     """Traits, night (cut to `hours`) and montage of one simulated sleeper; renders no channel."""
     traits = draw_subject(generator(_PSG, seed, index, 0))
+    if latents != NO_PATHOLOGY:
+        traits = beside_the_eeg(traits, latents.seen, latents.own)
     montage = draw_montage(generator(_PSG, seed, index, 1))
     rng = generator(_PSG, seed, index, 2)
     wanted = round(hours * EPOCHS_PER_HOUR)
     epochs = max(wanted, round(NIGHT_HOURS * EPOCHS_PER_HOUR))
     stages = simulate_hypnogram(rng, epochs, fragmentation=traits.fragmentation)
-    night = simulate_night(rng, traits, stages)
+    night = simulate_night(rng, traits, stages, latents.seen)
     # a short recording is a window of a whole night, so every stage turns up somewhere in the
     # cohort
     first = int(rng.integers(epochs - wanted + 1))
@@ -65,15 +101,25 @@ def simulate_subject(
 
 
 def render_psg(
-    seed: int, index: int, traits: SubjectTraits, night: Night, montage: tuple[ChannelPlan, ...]
+    seed: int,
+    index: int,
+    traits: SubjectTraits,
+    night: Night,
+    montage: tuple[ChannelPlan, ...],
+    latents: Latents = NO_PATHOLOGY,
 ) -> list[Trace]:
     """Every channel of the montage, quantised, in the montage's order."""
     key = (_PSG, seed, index)
-    heart = cardiorespiratory.Heart(generator(*key, 3), traits, night)
+    own, seen = latents.own, latents.seen
+    heart = cardiorespiratory.Heart(generator(*key, 3), traits, night, pathology=own)
+    # what EEG and EMG pick up of the heart must not say more of it than the pulse does
+    picked_up = heart
+    if seen != own:
+        picked_up = cardiorespiratory.Heart(generator(*key, 3), traits, night, pathology=seen)
     done: dict[ChannelPlan, Trace] = {}
     for sfreq in sorted({plan.sfreq for plan in montage if plan.kind in _EEG_KINDS}):
         plans = [plan for plan in montage if plan.kind in _EEG_KINDS and plan.sfreq == sfreq]
-        waves = eeg.render((*key, 4), traits, night, plans, heart.wave(sfreq))
+        waves = eeg.render((*key, 4), traits, night, plans, picked_up.wave(sfreq), pathology=own)
         for plan, wave in zip(plans, waves):
             done[plan] = trace(
                 plan.label, sfreq, plan.unit, from_microvolts(wave, plan.unit), "AgAgCl"
@@ -84,14 +130,15 @@ def render_psg(
             continue
         rng = generator(*key, 5, number)
         if plan.kind == "ecg":
-            wave = from_microvolts(
-                1000.0 * cardiorespiratory.render_ecg(rng, night, heart, plan.sfreq), plan.unit
-            )
+            wave = cardiorespiratory.render_ecg(rng, night, heart, plan.sfreq)
+            wave = from_microvolts(1000.0 * wave, plan.unit)
         elif plan.kind in ("chin", "leg_left", "leg_right"):
-            wave = cardiorespiratory.render_emg(rng, traits, night, heart, plan.kind, plan.sfreq)
+            wave = cardiorespiratory.render_emg(
+                rng, traits, night, picked_up, plan.kind, plan.sfreq
+            )
             wave = from_microvolts(wave, plan.unit)
         elif plan.kind == "pleth":
-            wave = cardiorespiratory.render_pleth(rng, traits, night, plan.sfreq)
+            wave = cardiorespiratory.render_pleth(rng, traits, night, plan.sfreq, pathology=seen)
         else:
             wave = cardiorespiratory.render_breathing(rng, traits, night, plan.kind, plan.sfreq)
             if plan.kind != "oxygen":
@@ -109,6 +156,7 @@ def write_psg_cohort(
     hours: float = NIGHT_HOURS,
     seed: int = 0,
     workers: int = 1,
+    coupling: float | None = None,
 ) -> Path:
     """Write a simulated polysomnography cohort.
 
@@ -120,6 +168,8 @@ def write_psg_cohort(
       hours: length of each recording; below 8, a random window of an 8-h night. A multiple of 30 s.
       seed: names the cohort.
       workers: processes; the files do not depend on it.
+      coupling: None: nobody has any pathology. 0 to 1: sleepers have it at natural prevalence, and
+        with this probability the other modalities show the same of it as the EEG or the ECG.
 
     Returns:
       The path of table.csv.
@@ -133,6 +183,10 @@ def write_psg_cohort(
             f"hours={hours}: expected a multiple of {SLEEP_EPOCH_SECONDS} s between 30 s and 24 h"
         )
     settings = {"dataset": "simulated_psg", "hours": hours, "seed": seed}
+    if coupling is not None:
+        if not 0.0 <= coupling <= 1.0:
+            raise SimulationError(f"coupling={coupling}: expected 0 to 1")
+        settings |= {"pathology": PATHOLOGY_VERSION, "coupling": coupling}
     return _write(Path(out), settings, subjects, workers, _psg_subject)
 
 
@@ -238,7 +292,10 @@ def _psg_subject(out: Path, settings: dict, index: int) -> list[dict]:
     }
     if (out / row["path"]).exists() and (out / row["hypnogram"]).exists():
         return [row]
-    traits, night, montage = simulate_subject(settings["seed"], index, settings["hours"])
+    latents = NO_PATHOLOGY
+    if "coupling" in settings:
+        latents = draw_latents(settings["seed"], index, settings["coupling"])
+    traits, night, montage = simulate_subject(settings["seed"], index, settings["hours"], latents)
     rng = generator(_PSG, settings["seed"], index, 6)
     start = datetime.datetime(2001, 1, 1, 22, 0, 0) + datetime.timedelta(
         days=int(rng.integers(365)), minutes=int(rng.integers(120))
@@ -248,7 +305,7 @@ def _psg_subject(out: Path, settings: dict, index: int) -> list[dict]:
         scored[: int(rng.integers(1, 6))] = -1
     write_edf(
         out / row["path"],
-        render_psg(settings["seed"], index, traits, night, montage),
+        render_psg(settings["seed"], index, traits, night, montage, latents),
         subject=subject,
         start=start,
     )

@@ -240,7 +240,7 @@ def refuse_leaks(plan: Plan) -> None:
             config = with_end_rows(config, {"scored": task.scored_row})
             layout = experiment.make_objective(config).layout
             division = Division(plan.data_dir, config, layout, experiment.make_examples)
-            division.check_no_leak(config["evaluators"], frozenset(earlier))
+            division.check_no_leak(config["evaluators"].values(), frozenset(earlier))
 
 
 def assemble(plan: Plan) -> str:

@@ -73,9 +73,10 @@ def simulate_and_build(
     subjects: int,
     faults: float,
     dataset: str | None = None,
+    rare: float = 1.0,
     **kwargs,
 ) -> Built:
-    write_archive(archive, folder / "out", subjects=subjects, faults=faults, seed=3)
+    write_archive(archive, folder / "out", subjects=subjects, faults=faults, seed=3, rare=rare)
     tree = folder / "out" / archive
     truth: list[dict[str, Any]] = rows_of(folder / "out" / "truth.csv")
     for row in truth:

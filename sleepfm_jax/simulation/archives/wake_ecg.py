@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sleepfm_jax.recordings.formats.hdf5 import CODE15_LEADS, CODE15_SFREQ
+from sleepfm_jax.recordings.formats.hdf5 import CODE15_LEADS
 from sleepfm_jax.simulation.archives.faults import QUARANTINED
 from sleepfm_jax.simulation.archives.wake_eeg import Written
 from sleepfm_jax.simulation.archives.wake_files import (
@@ -20,10 +20,10 @@ from sleepfm_jax.simulation.archives.wake_files import (
     write_whole,
 )
 from sleepfm_jax.simulation.body import noise as sn
-from sleepfm_jax.simulation.body.clinical import ecg
+from sleepfm_jax.simulation.body.exam import LABELS, SITES, Exam, draw_person, examine, render
 
 _KEY = 12  # first element of every random key
-LABELS = ("1dAVb", "RBBB", "LBBB", "SB", "AF", "ST")
+_NUMBER = {"cpsc2018": 1, "g12ec": 2, "ptbxl": 3, "code15": 4}  # the second
 LEADS = CODE15_LEADS
 # Two spellings of the blocks: of any kind, and complete.
 _CODES = {
@@ -31,87 +31,108 @@ _CODES = {
     "LBBB": ("164909002", "733534002"), "SB": ("426177001",), "AF": ("164889003",),
     "ST": ("427084000",), "": ("426783006",),
 }  # fmt: skip
-_PREMATURE = "164884008"  # a ventricular premature beat: a code that is no class
+# Findings that are no class: a ventricular premature beat, an incomplete right bundle block.
+_PREMATURE, _INCOMPLETE = "164884008", "713426002"
 
 
-def draw_labels(rng: np.random.Generator, index: int) -> tuple[str, ...]:
-    """Findings of one exam: each in turn, every seventh exam without any, some with two."""
-    if index % 7 == 6:
-        return ()
-    first = LABELS[index % 7]
-    if rng.random() > 0.25:
-        return (first,)
-    rhythm = ("SB", "AF", "ST")  # a heart has one rhythm, and no PR interval where it flutters
-    excluded = rhythm if first in rhythm else ("RBBB", "LBBB") if first != "1dAVb" else (first,)
-    apart = [x for x in LABELS if x not in (*excluded, first)]
-    second = str(rng.choice(apart))
-    if {"1dAVb", "AF"} <= {first, second}:
-        return (first,)
-    return tuple(sorted({first, second}, key=LABELS.index))
+def exams(
+    name: str, index: int, seed: int, rare: float = 1.0
+) -> list[tuple[Exam, float, np.random.Generator]]:
+    """Exams of person `index` of an archive: latents and labels, length (s), and a stream of random
+    numbers from which `exam.render` draws the rest.
+
+    Args:
+      rare: labels are as many times as frequent as published.
+    """
+    site, key = SITES[name], (_KEY, _NUMBER[name], seed, index)
+    person = draw_person(sn.generator(*key, 0), site, rare)
+    again = {"ptbxl": index % 5 == 2, "code15": index % 4 == 1}.get(name, False)
+    found = []
+    for visit in range(1 + again):
+        rng = sn.generator(*key, 1, visit)
+        held = examine(rng, person, site, rare)
+        seconds = 10.0
+        if name == "cpsc2018":
+            seconds = float(rng.integers(7, 25))
+        elif name == "g12ec" and index % 5 == 3:
+            seconds = 5.0
+        elif name == "code15" and rng.random() < 0.2:
+            seconds = 7.0
+        found.append((held, seconds, rng))
+    return found
 
 
 def _clips(labels: Sequence[str], classes: Sequence[str]) -> tuple[tuple[str, int], ...]:
     return tuple((name, 1) for name in classes if name in labels)
 
 
+def _incomplete(held: Exam) -> bool:
+    ill = held.person.pathology
+    return ill.bundle == "right" and ill.qrs >= 0.11 and "RBBB" not in held.labels
+
+
 # --- CinC Challenges ------------------------------------------------------------------------------
 
 
-def _cinc(tree: Path, header: str, index: int, rng: np.random.Generator, year: int) -> tuple:
-    labels = draw_labels(rng, index)
-    seconds = float(rng.integers(7, 25)) if header[-9] in "AQ" else (10.0, 5.0)[index % 5 == 3]
-    signals = ecg(rng, labels, seconds, 500)
-    codes = [str(rng.choice(_CODES[name])) for name in labels or ("",)]
-    if rng.random() < 0.3:
+def _cinc(tree: Path, name: str, path: str, index: int, seed: int, rare: float, year: int) -> tuple:
+    """Writes an exam, and the labels that its site annotates; returns them."""
+    [(held, seconds, rng)] = exams(name, index, seed, rare)
+    signals = render(rng, held, SITES[name], seconds)
+    labels = [label for label in held.labels if label in _ANNOTATED[name]]
+    codes = [str(rng.choice(_CODES[label])) for label in labels or ("",)]
+    if held.person.pathology.ectopy > 0.05 and not held.fibrillates:
         codes.append(_PREMATURE)
-    write_wfdb(tree / header, LEADS, signals, 500, codes, year=year)
-    return labels
+    if _incomplete(held):
+        codes.append(_INCOMPLETE)
+    write_wfdb(tree / path, LEADS, signals, SITES[name].sfreq, codes, year=year)
+    return tuple(labels)
 
 
-def cpsc2018(tree: Path, index: int, seed: int) -> list[Written]:
+# CPSC 2018 was not annotated for rates.
+_ANNOTATED = {"cpsc2018": ("1dAVb", "RBBB", "LBBB", "AF"), "g12ec": LABELS}
+
+
+def cpsc2018(tree: Path, index: int, seed: int, rare: float = 1.0) -> list[Written]:
     """One exam of 7 to 24 s; every fourth belongs to CPSC-Extra."""
-    rng = sn.generator(_KEY, 1, seed, index)
     extra, number = index % 4 == 3, index // 4 if index % 4 == 3 else index - index // 4
     folder, letter = ("cpsc_2018_extra/g1", "Q") if extra else ("cpsc_2018/g1", "A")
     path = f"{folder}/{letter}{number + 1:04d}.hea"
-    labels = _cinc(tree, path, index, rng, 2020 if extra else 2021)
-    return [Written(path, Path(path).stem, "", _clips(labels, ("1dAVb", "RBBB", "LBBB", "AF")))]
+    labels = _cinc(tree, "cpsc2018", path, index, seed, rare, 2020 if extra else 2021)
+    return [Written(path, Path(path).stem, "", _clips(labels, LABELS))]
 
 
-def g12ec(tree: Path, index: int, seed: int) -> list[Written]:
+def g12ec(tree: Path, index: int, seed: int, rare: float = 1.0) -> list[Written]:
     """One exam of 10 s; every fifth of 5 s."""
-    rng = sn.generator(_KEY, 2, seed, index)
     path = f"WFDB/E{index + 1:05d}.hea"
-    labels = _cinc(tree, path, index, rng, 2020)
+    labels = _cinc(tree, "g12ec", path, index, seed, rare, 2020)
     return [Written(path, Path(path).stem, "", _clips(labels, LABELS))]
 
 
 # --- PTB-XL ---------------------------------------------------------------------------------------
 
 _SCP = {"1dAVb": "1AVB", "RBBB": "CRBBB", "LBBB": "CLBBB", "SB": "SBRAD", "AF": "AFIB",
-        "ST": "STACH", "": "NORM"}  # fmt: skip
+        "ST": "STACH", "IRBBB": "IRBBB", "": "NORM"}  # fmt: skip
 _DIAGNOSTIC = {"1AVB": "CD", "CRBBB": "CD", "CLBBB": "CD", "NORM": "NORM", "IRBBB": "CD"}
 _RHYTHM = ("SBRAD", "AFIB", "STACH", "SR")
 
 
-def ptbxl(tree: Path, index: int, seed: int) -> list[Written]:
+def ptbxl(tree: Path, index: int, seed: int, rare: float = 1.0) -> list[Written]:
     """One patient's exam, or two, at 100 and 500 Hz; their rows are written last."""
     written = []
-    for exam in range(1 + (index % 5 == 2)):
-        rng = sn.generator(_KEY, 3, seed, index, exam)
-        labels = draw_labels(rng, index + exam)
-        signals = ecg(rng, labels, 10.0, 500)
-        number = 2 * index + exam + 1
+    for visit, (held, seconds, rng) in enumerate(exams("ptbxl", index, seed, rare)):
+        signals = render(rng, held, SITES["ptbxl"], seconds)
+        number = 2 * index + visit + 1
         name = f"{number:05d}"
         write_dat(tree / f"records500/00000/{name}_hr.hea", LEADS, signals, 500)
         slow = signals.reshape(12, -1, 5).mean(-1)
         path = f"records100/00000/{name}_lr.hea"
         write_dat(tree / path, LEADS, slow, 100)
-        codes = [_SCP[label] for label in labels or ("",)]
+        found = (*held.labels, *(("IRBBB",) if _incomplete(held) else ()))
+        codes = [_SCP[label] for label in found or ("",)]
         split = ("train", "train", "train", "validation", "test")[index % 5]
         classes = [_DIAGNOSTIC[code] for code in codes if code in _DIAGNOSTIC]
         clips = tuple((c, 1) for c in ("NORM", "CD") if c in classes)
-        clips += tuple((label, 1) for label in labels)
+        clips += tuple((label, 1) for label in found)
         written.append(Written(path, f"patient{index + 1}", split, clips))
     return written
 
@@ -151,22 +172,20 @@ _PER_FILE = 20  # exams; 20,000 in the archive
 _CODE15_ORDER = ("1dAVb", "RBBB", "LBBB", "SB", "ST", "AF")  # of its columns
 
 
-def code15(tree: Path, index: int, seed: int) -> list[Written]:
+def code15(tree: Path, index: int, seed: int, rare: float = 1.0) -> list[Written]:
     """One patient's exam, or two, of 10 or 7 s, in a file of many that zeros fill up.
 
     Exams are written in their patients' order: their number in the file is known from `index`.
     """
     written = []
-    for visit in range(1 + (index % 4 == 1)):
-        rng = sn.generator(_KEY, 4, seed, index, visit)
-        labels = draw_labels(rng, index + visit)
-        seconds = 7.0 if rng.random() < 0.2 else 10.0
-        signals = ecg(rng, labels, seconds, int(CODE15_SFREQ))
-        exam = 1000 + 10 * index + visit
-        part = tree / f".exams/{exam}.npy"
+    for visit, (held, seconds, rng) in enumerate(exams("code15", index, seed, rare)):
+        signals = render(rng, held, SITES["code15"], seconds)
+        number = 1000 + 10 * index + visit
+        part = tree / f".exams/{number}.npy"
         part.parent.mkdir(parents=True, exist_ok=True)
         np.save(part, signals)
-        written.append(Written(f"#{exam}", f"patient{index + 1}", "", _clips(labels, LABELS)))
+        clips = _clips(held.labels, LABELS)
+        written.append(Written(f"#{number}", f"patient{index + 1}", "", clips))
     return written
 
 

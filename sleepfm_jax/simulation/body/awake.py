@@ -13,6 +13,7 @@ import numpy as np
 from sleepfm_jax.simulation.body import noise as sn
 from sleepfm_jax.simulation.body.cardiorespiratory import beat_table, beats_wave
 from sleepfm_jax.simulation.body.eeg import add_interference, coherence, spectral_shapes, topography
+from sleepfm_jax.simulation.body.findings import LESION
 from sleepfm_jax.simulation.body.traits import BANDS, SubjectTraits
 from sleepfm_jax.simulation.edf_writer import Trace, from_microvolts, trace
 from sleepfm_jax.simulation.montage import SITES
@@ -26,9 +27,7 @@ TEN_TWENTY = (
 )  # fmt: skip
 _OLD_NAMES = {"T7": "T3", "T8": "T4", "P7": "T5", "P8": "T6"}
 # wake, eyes mostly closed: RMS in uV of each component of BANDS
-_WAKE_RMS = np.array([9.0, 4.5, 4.0, 11.0, 1.8, 4.0, 1.6])
-#: What a lesion does under it, log amplitude of each component: slowing, and alpha and beta lost.
-_LESION = np.array([0.10, 0.30, 0.35, -0.45, 0.0, -0.20, 0.0])
+WAKE_RMS = np.array([9.0, 4.5, 4.0, 11.0, 1.8, 4.0, 1.6])
 
 #: Directions of the leads in the body (to the left, to the feet, to the front); limb leads lie in
 #: the frontal plane.
@@ -62,7 +61,7 @@ def render_wake_eeg(
     near = np.exp(-0.5 * np.sum((place - centre) ** 2, axis=1) / 0.55**2)  # [C]
     depth = rng.uniform(0.3, 0.9)
     eyes_open = sn.sigmoid(2.5 * sn.wander(rng, size, 8.0) - 1.5).astype(np.float32)
-    log_rms = np.log(_WAKE_RMS)[:, None] + (traits.band_gain + traits.stage_gain[0])[:, None]
+    log_rms = np.log(WAKE_RMS)[:, None] + (traits.band_gain + traits.stage_gain[0])[:, None]
     log_rms = log_rms + np.stack([0.15 * sn.wander(rng, size, 5.0) for _ in BANDS])
     log_rms[BANDS.index("alpha")] -= 1.2 * eyes_open
     log_rms = log_rms + 0.1 * rng.standard_normal((len(BANDS), 1))
@@ -70,7 +69,7 @@ def render_wake_eeg(
     # a person's scalp and the day's electrodes: asymmetries that have nothing to do with the class
     habit = sn.generator(*key[:3], 7).standard_normal((len(TEN_TWENTY), len(BANDS)))
     gain = topography(list(TEN_TWENTY)) + 0.15 * habit
-    gain += 0.10 * rng.standard_normal((len(TEN_TWENTY), 1)) + depth * near[:, None] * _LESION
+    gain += 0.10 * rng.standard_normal((len(TEN_TWENTY), 1)) + depth * near[:, None] * LESION
     frequencies = sn.block_frequencies(sfreq)
     waves = sn.shaped_noise(
         rng,

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from sleepfm_jax.simulation.body import conduction
 from sleepfm_jax.simulation.body import noise as sn
 from sleepfm_jax.simulation.body.eeg import add_interference
+from sleepfm_jax.simulation.body.pathology import HEALTHY, Pathology
 from sleepfm_jax.simulation.body.physiology import Night
 from sleepfm_jax.simulation.body.traits import SubjectTraits
 
@@ -54,6 +56,7 @@ def beats_wave(
     variant: np.ndarray,
     sfreq: float,
     samples: int,
+    before: float = _BEFORE,
 ) -> np.ndarray:
     """Lay one template a beat along the time axis, float32 [samples].
 
@@ -62,16 +65,17 @@ def beats_wave(
       table: [variants, levels, L], from `beat_table`.
       gains: amplitude of each beat, [N].
       variant: which template each beat takes, int [N].
+      before: s of the template before the R peak.
     """
     rr = np.diff(beats, append=2 * beats[-1] - beats[-2])
-    edges = np.clip(np.ceil((beats - _BEFORE) * sfreq).astype(np.int64), 0, samples)
+    edges = np.clip(np.ceil((beats - before) * sfreq).astype(np.int64), 0, samples)
     counts = np.diff(edges, append=samples)
     level = np.clip(np.round((rr - 0.4) / 1.1 * (_TABLE_LEVELS - 1)), 0, _TABLE_LEVELS - 1).astype(
         int
     )
     length = table.shape[-1]
     offset = (
-        edges / sfreq - beats + _BEFORE
+        edges / sfreq - beats + before
     ) * _TABLE_SFREQ  # template position of the first sample
     row = (variant * _TABLE_LEVELS + level) * length
     place = (np.arange(edges[0], samples) - np.repeat(edges, counts)).astype(np.float32)
@@ -84,32 +88,86 @@ def beats_wave(
     return np.concatenate([np.zeros(edges[0], np.float32), wave])
 
 
+def beats_of(night: Night, pathology: Pathology) -> conduction.Beats:
+    """The beats of a night (s) with someone's fibrillation and ectopy.
+
+    A function of the two alone: signals that show the same fibrillation have the same beats; those
+    that do not have nothing of its disorder in common.
+    """
+    if pathology.fibrillation == 0.0 and pathology.ectopy == 0.0:
+        return conduction.Beats(night.beats, night.ectopic, np.zeros(len(night.beats), bool))
+    told = np.array([pathology.fibrillation, pathology.ectopy, night.beats[0], night.start])
+    rng = sn.generator(*map(int, told.view(np.uint32)))
+    size = len(night.effort)
+    where = conduction.in_fibrillation(rng, pathology.fibrillation, size)
+    sinus = conduction.sinus_of(night.beats, night.ectopic)
+    ectopy = max(pathology.ectopy, float(night.ectopic.mean()))
+    return conduction.rhythm(
+        rng, sinus, where, ectopy, spread=rng.uniform(0.13, 0.24), early=rng.uniform(0.25, 0.4)
+    )
+
+
 class Heart:
     """One night's ECG in mV, without noise; drawn once for each sampling rate that asks."""
 
-    def __init__(self, rng: np.random.Generator, traits: SubjectTraits, night: Night):
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        traits: SubjectTraits,
+        night: Night,
+        *,
+        pathology: Pathology = HEALTHY,
+    ):
         heights = np.exp(traits.ecg_morphology)
-        self._table = np.stack([beat_table(heights), beat_table(heights, wide=True)])
         self._night = night
-        index = np.clip((night.beats * sn.STATE_SFREQ).astype(int), 0, len(night.effort) - 1)
+        self.pathology = pathology
+        self.beats = beats_of(night, pathology)
+        index = np.clip((self.beats.seconds * sn.STATE_SFREQ).astype(int), 0, len(night.effort) - 1)
         # the electrical axis turns a little with each breath and with each change of posture
         breath = 0.12 * night.effort[index] * np.sin(2 * np.pi * (night.breath[index] - 0.08))
         posture = 0.12 * rng.standard_normal(int(night.posture.max()) + 1)[night.posture[index]]
         beat = 0.02 * rng.standard_normal(len(index))
         self._gains = traits.ecg_amplitude * np.exp(posture + breath + beat)
         self._waves: dict[int, np.ndarray] = {}
+        if pathology == HEALTHY:
+            self._table = np.stack([beat_table(heights), beat_table(heights, wide=True)])
+        else:
+            lead = np.asarray(conduction.SLEEP_LEAD) + 0.12 * rng.standard_normal(3)
+            late = np.exp(0.25 * rng.standard_normal())
+            parts = conduction.waves(pathology, heights, None, late, conduction.draw_habit(rng))
+            variants = [parts, conduction.ventricular(parts)]
+            self._p = conduction.p_table(parts, lead[None])[0]
+            self._qrst = conduction.qrst_table(variants, lead[None])[0]
+            self._atrium = traits.ecg_amplitude * float(np.exp(0.3 * rng.standard_normal()))
+            self._flutter = int(rng.integers(2**31))
 
     def wave(self, sfreq: int) -> np.ndarray:
         if sfreq not in self._waves:
-            self._waves[sfreq] = beats_wave(
-                self._night.beats,
-                self._table,
-                self._gains,
-                self._night.ectopic.astype(int),
-                sfreq,
-                round(self._night.seconds * sfreq),
-            )
+            healthy = self.pathology == HEALTHY
+            self._waves[sfreq] = self._healthy(sfreq) if healthy else self._diseased(sfreq)
         return self._waves[sfreq]
+
+    def _healthy(self, sfreq: int) -> np.ndarray:
+        samples = round(self._night.seconds * sfreq)
+        variant = self.beats.premature.astype(int)
+        return beats_wave(self.beats.seconds, self._table, self._gains, variant, sfreq, samples)
+
+    def _diseased(self, sfreq: int) -> np.ndarray:
+        samples = round(self._night.seconds * sfreq)
+        beats, premature, fibrillating = self.beats
+        out = beats_wave(
+            beats, self._qrst, self._gains, premature.astype(int), sfreq, samples, conduction.BEFORE
+        )
+        without = (premature | fibrillating).astype(int)
+        out += beats_wave(beats, self._p, self._gains, without, sfreq, samples, conduction.P_BEFORE)
+        if fibrillating.any():
+            rng = sn.generator(self._flutter)  # the same at every sampling rate
+            times = np.arange(len(self._night.effort)) / sn.STATE_SFREQ
+            level = np.interp(times, beats, fibrillating)
+            curve = conduction.fibrillatory(rng, samples, sfreq)
+            curve *= sn.upsample(level, sfreq, samples)
+            out += np.float32(0.035 * self._atrium) * curve
+        return out
 
 
 def render_ecg(rng: np.random.Generator, night: Night, heart: Heart, sfreq: int) -> np.ndarray:
@@ -217,18 +275,37 @@ def _lost_contact(rng: np.random.Generator, night: Night) -> tuple[np.ndarray, n
 
 
 def render_pleth(
-    rng: np.random.Generator, traits: SubjectTraits, night: Night, sfreq: int
+    rng: np.random.Generator,
+    traits: SubjectTraits,
+    night: Night,
+    sfreq: int,
+    *,
+    pathology: Pathology = HEALTHY,
 ) -> np.ndarray:
-    """Finger pulse wave, about unit amplitude; each beat comes one transit time after R."""
-    index = np.clip((night.beats * sn.STATE_SFREQ).astype(int), 0, len(night.effort) - 1)
+    """Finger pulse wave, about unit amplitude; each beat comes one transit time after R.
+
+    A beat throws out what came in since the one before, so an irregular heart has an irregular
+    pulse; the left ventricle that is late (left bundle) makes the pulse late.
+    """
+    heart = beats_of(night, pathology)
+    index = np.clip((heart.seconds * sn.STATE_SFREQ).astype(int), 0, len(night.effort) - 1)
     # vessels narrow after an arousal, and a breath changes the filling
     squeeze = ndimage.gaussian_filter1d(night.arousal, 2.0 * sn.STATE_SFREQ)[
         np.maximum(index - 8, 0)
     ]
     breath = np.sin(2 * np.pi * night.breath[index])
     gains = np.exp(-0.8 * squeeze + 0.06 * night.effort[index] * breath) * np.where(
-        night.ectopic, 0.4, 1.0
+        heart.premature, 0.4, 1.0
     )
+    transit = np.full(len(index), traits.transit_seconds)
+    if pathology != HEALTHY:
+        rr = np.diff(heart.seconds, prepend=heart.seconds[0] - 1.0)
+        usual = ndimage.uniform_filter1d(rr, 25, mode="nearest")
+        filled = np.where(heart.fibrillating, np.clip(rr / usual, 0.3, 1.8), 1.0)
+        gains = gains * np.clip(2.0 * filled - 1.0, 0.1, 2.0)
+        transit = transit + 0.02 * (1.0 - filled)
+        if pathology.bundle == "left":
+            transit = transit + 1.1 * (pathology.qrs - HEALTHY.qrs)
     tau = np.arange(int(1.9 * _TABLE_SFREQ)) / _TABLE_SFREQ
     table = []
     for rr in np.linspace(0.4, 1.5, _TABLE_LEVELS):
@@ -237,7 +314,7 @@ def render_pleth(
         wave += 0.4 * np.exp(-0.5 * ((tau - 0.20 - 0.23 * stretch) / (0.10 * stretch)) ** 2)
         table.append(wave)
     samples = round(night.seconds * sfreq)
-    beats = night.beats + traits.transit_seconds + _BEFORE
+    beats = heart.seconds + transit + _BEFORE
     out = beats_wave(
         beats, np.asarray(table, np.float32)[None], gains, np.zeros(len(beats), int), sfreq, samples
     )

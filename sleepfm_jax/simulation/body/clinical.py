@@ -1,4 +1,4 @@
-"""Signals of the simulated wake archives: clinical EEG with findings, 12-lead ECG with findings.
+"""Signals of a simulated wake archive: EEG of students who rest or count.
 
 Plain on purpose: what tells the classes apart is what a textbook says tells them apart, and a
 person's own loudness and rhythm vary more than it.
@@ -9,10 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from sleepfm_jax.simulation.body import noise as sn
-from sleepfm_jax.simulation.body.awake import LEAD_VECTORS
 from sleepfm_jax.simulation.montage import SITES
-
-# --- EEG ------------------------------------------------------------------------------------------
 
 # Electrodes that `SITES` lacks.
 _PLACES = {
@@ -56,118 +53,3 @@ def _coloured(rng: np.random.Generator, shape: np.ndarray, samples: int) -> np.n
     spectrum[0] = 0
     wave = np.fft.irfft(spectrum, samples)
     return (wave / wave.std()).astype(np.float32)
-
-
-def add_finding(
-    rng: np.random.Generator,
-    eeg: np.ndarray,
-    sites: tuple[str, ...],
-    sfreq: int,
-    kind: str,
-    start: float,
-    stop: float,
-    at: str = "T7",
-) -> None:
-    """Adds one finding in place, from `start` to `stop` (s), largest at the electrode `at`.
-
-    Kinds: slowing (2 Hz, polymorphic), seizure (rhythmic, 6 to 3 Hz, growing), spsw (a spike and
-    its wave), pled and gped (periodic discharges, on one side or everywhere), eyem (blinks), artf
-    (muscle), bckg and normal (nothing).
-    """
-    if kind in ("bckg", "normal"):
-        return
-    lo, hi = round(start * sfreq), min(round(stop * sfreq), eeg.shape[1])
-    t = np.arange(hi - lo) / sfreq
-    where = place(sites)
-    near = np.exp(-0.5 * ((where - place((at,))) ** 2).sum(1) / 0.6**2)
-    fade = np.clip(np.minimum(t, t[-1] - t) / 0.1, 0, 1)
-    if kind in ("slowing", "complex_background"):
-        rate = 2.0 if kind == "slowing" else 5.0
-        phase = rate * t + 0.25 * np.sin(2 * np.pi * 0.31 * t + rng.uniform(0, 6.28))
-        wave, gain = 45 * np.sin(2 * np.pi * phase) * fade, near
-        if kind == "complex_background":
-            gain = 0.5 + near
-    elif kind == "seizure":
-        rate = 6 - 3 * t / max(t[-1], 1e-6)
-        angle = 2 * np.pi * np.cumsum(rate) / sfreq
-        wave = (50 + 80 * t / t[-1]) * (np.sin(angle) + 0.4 * np.sin(2 * angle)) * fade
-        gain = 0.35 + near
-    elif kind in ("spsw", "pled", "gped"):
-        every = stop - start if kind == "spsw" else rng.uniform(0.8, 1.0)
-        wave = np.zeros_like(t)
-        for onset in np.arange(0.4 * min(every, 1.0), t[-1], every):
-            wave -= 110 * np.exp(-0.5 * ((t - onset) / 0.02) ** 2)
-            wave += 55 * np.exp(-0.5 * ((t - onset - 0.16) / 0.06) ** 2)
-        gain = np.full(len(sites), 0.9) if kind == "gped" else near
-    elif kind == "eyem":
-        wave = 120 * np.exp(-0.5 * ((t - rng.uniform(0.3, 0.6) * t[-1]) / 0.12) ** 2)
-        gain = np.clip(where[:, 1], 0, None) ** 2
-    elif kind == "artf":
-        wave = 60 * rng.standard_normal(len(t)) * fade
-        gain = near
-    else:
-        raise ValueError(f"no finding is called {kind!r}")
-    eeg[:, lo:hi] += (gain[:, None] * wave).astype(np.float32)
-
-
-# --- ECG ------------------------------------------------------------------------------------------
-
-
-def heart_rate(rng: np.random.Generator, labels: tuple[str, ...]) -> float:
-    """Beats a minute that fit the labels."""
-    if "SB" in labels:
-        return rng.uniform(40, 55)
-    if "ST" in labels:
-        return rng.uniform(108, 130)
-    return rng.uniform(90, 115) if "AF" in labels else rng.uniform(64, 92)
-
-
-def ecg(
-    rng: np.random.Generator, labels: tuple[str, ...], seconds: float, sfreq: int
-) -> np.ndarray:
-    """Twelve leads in mV, float32 [12, T], from a moving dipole.
-
-    1dAVb puts the P wave early (PR 0.26 s or more), AF takes it away and scatters the beats, the
-    blocks widen the QRS with a late vector to the right and front (RBBB) or to the left (LBBB), SB
-    and ST set the rate.
-    """
-    rate = heart_rate(rng, labels)
-    count = int((seconds + 4) * rate / 60 * 1.7) + 4
-    spread = 0.22 if "AF" in labels else 0.02
-    intervals = np.maximum(60 / rate * np.exp(spread * rng.standard_normal(count)), 0.35)
-    beats = np.cumsum(intervals) - 2.0
-    beats = beats[beats < seconds + 2]
-    samples = round(seconds * sfreq)
-    t = np.arange(samples) / sfreq
-    pr = rng.uniform(0.26, 0.32) if "1dAVb" in labels else rng.uniform(0.13, 0.17)
-    stretch = np.sqrt(60 / rate)
-    wide = 2.2 if "LBBB" in labels else 1.0
-    # (s after R, width in s, height in mV, direction: left, feet, front)
-    waves = [
-        (-pr, 0.022, 0.12, (0.55, 0.8, 0.1)),
-        (-0.025 * wide, 0.009 * wide, -0.12, (0.5, -0.2, -0.7)),
-        (0.0, 0.012 * wide, 1.1, (0.75, 0.6, -0.25)),
-        (0.03 * wide, 0.011 * wide, -0.3, (0.5, 0.15, 1.2)),
-        (0.29 * stretch, 0.05 * stretch, 0.3, (0.7, 0.55, 0.35)),
-    ]
-    if "RBBB" in labels:
-        waves.append((0.065, 0.022, 0.6, (-0.6, 0.0, 0.8)))
-    if "LBBB" in labels:
-        waves.append((0.06, 0.03, 0.9, (1.0, 0.1, -0.5)))
-        waves[4] = (*waves[4][:2], -0.35, waves[4][3])
-    dipole = np.zeros((3, samples))
-    for i, (delay, width, height, direction) in enumerate(waves):
-        if i == 0 and "AF" in labels:
-            continue
-        curve = np.exp(-0.5 * ((t[:, None] - beats - delay) / width) ** 2).sum(1)
-        dipole += (
-            np.array(direction)[:, None] * height * np.exp(0.1 * rng.standard_normal()) * curve
-        )
-    if "AF" in labels:
-        dipole[1:] += 0.05 * np.sin(2 * np.pi * rng.uniform(5, 7.5) * t + rng.uniform(0, 6.28))
-    leads = LEAD_VECTORS @ dipole
-    drift = 0.05 * np.sin(2 * np.pi * 0.25 * t + rng.uniform(0, 6.28, (12, 1)))
-    leads += drift + 0.01 * rng.standard_normal(leads.shape)
-    leads[2], leads[3] = leads[1] - leads[0], -(leads[0] + leads[1]) / 2  # Einthoven, Goldberger
-    leads[4], leads[5] = leads[0] - leads[1] / 2, leads[1] - leads[0] / 2
-    return leads.astype(np.float32)

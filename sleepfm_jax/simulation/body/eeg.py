@@ -11,7 +11,14 @@ from __future__ import annotations
 import numpy as np
 from scipy import signal
 
+from sleepfm_jax.simulation.body import findings
 from sleepfm_jax.simulation.body import noise as sn
+from sleepfm_jax.simulation.body.pathology import (
+    HEALTHY,
+    SEIZURE_SECONDS,
+    Pathology,
+    slowing_course,
+)
 from sleepfm_jax.simulation.body.physiology import Night
 from sleepfm_jax.simulation.body.sleep import N1, N2, N3, REM, W
 from sleepfm_jax.simulation.body.traits import BANDS, SubjectTraits
@@ -74,7 +81,12 @@ def coherence(frequencies: np.ndarray) -> np.ndarray:
     return np.stack([everywhere, side]).astype(np.float32)
 
 
-def band_power(rng: np.random.Generator, traits: SubjectTraits, night: Night) -> np.ndarray:
+def band_power(
+    rng: np.random.Generator,
+    traits: SubjectTraits,
+    night: Night,
+    pathology: Pathology = HEALTHY,
+) -> np.ndarray:
     """Variance (uV^2) of each component over the night at an average site, float32 [B, T]."""
     typical = np.log([_RMS[band] for band in BANDS])  # [B, 5]
     log_rms = (typical + traits.stage_gain.T + traits.band_gain[:, None]) @ night.weights
@@ -89,6 +101,10 @@ def band_power(rng: np.random.Generator, traits: SubjectTraits, night: Night) ->
     log_rms[BANDS.index("background")] += 1.6 * night.movement
     log_rms[BANDS.index("slow")] += 1.2 * night.movement
     log_rms[BANDS.index("muscle")] += 1.8 * night.movement + 0.8 * night.arousal
+    if pathology != HEALTHY:
+        course = slowing_course(pathology, size, night.start)
+        log_rms += findings.SLOWING[:, None] * course
+        log_rms += (findings.VIGILANCE * pathology.vigilance)[:, None]
     return np.exp(2.0 * log_rms).astype(np.float32)
 
 
@@ -98,6 +114,8 @@ def render(
     night: Night,
     plans: list[ChannelPlan],
     cardiac: np.ndarray,
+    *,
+    pathology: Pathology = HEALTHY,
 ) -> list[np.ndarray]:
     """EEG and EOG channels of one sampling rate, in uV.
 
@@ -105,6 +123,7 @@ def render(
       seed: names the random streams; equal seeds give equal events at every sampling rate.
       plans: channels of kind eeg, eog_left or eog_right, all at one rate.
       cardiac: the ECG (mV) at that rate, of which a little is seen everywhere.
+      pathology: of the person's EEG.
 
     Returns:
       float32 [T] a channel.
@@ -112,16 +131,20 @@ def render(
     sfreq = plans[0].sfreq
     samples = round(night.seconds * sfreq)
     rng = sn.generator(*seed, sfreq)
+    traits = findings.slowed(traits, pathology.slowing)
     sites = [plan.site for plan in plans]
     place = np.array([SITES[site] for site in sites])
     side = np.where(np.abs(place[:, 0]) < 0.1, 0.5, (place[:, 0] > 0).astype(float))
     # the state is drawn from `seed` alone: EEG and EOG at different rates share it
     power = sn.at_blocks(
-        band_power(sn.generator(*seed, 0), traits, night), samples, sfreq
+        band_power(sn.generator(*seed, 0), traits, night, pathology), samples, sfreq
     )  # [B, N]
     frequencies = sn.block_frequencies(sfreq)
     gain = topography(sites) + 0.12 * rng.standard_normal((len(sites), len(BANDS)))
     gain += 0.10 * rng.standard_normal((len(sites), 1))
+    if pathology.side:
+        lesion = findings.lesion_gain(sn.generator(*seed, 3), place, pathology.side)
+        gain = gain + pathology.lesion * lesion
     # of one electrode: its neighbourhood, and the paste that dries
     size = night.weights.shape[1]
     local = [0.10 * sn.wander(rng, size, 60.0) + 0.15 * sn.wander(rng, size, 1500.0) for _ in sites]
@@ -136,6 +159,8 @@ def render(
         hemisphere=side,
         coherence=coherence(frequencies),
     )
+    if pathology.focus:
+        _epilepsy(sn.generator(*seed, 4), waves, place, night, sfreq, pathology)
     transients = _transients(sn.generator(*seed, 1), traits, night, sfreq)
     gaze, blinks = _eyes(sn.generator(*seed, 2), traits, night, sfreq, samples)
     mains = int(rng.choice([50, 60]))
@@ -157,6 +182,34 @@ def render(
         add_interference(rng, out, sfreq, mains)
         channels.append(out)
     return channels
+
+
+def _epilepsy(
+    rng: np.random.Generator,
+    waves: np.ndarray,
+    place: np.ndarray,
+    night: Night,
+    sfreq: int,
+    pathology: Pathology,
+) -> None:
+    """Adds spikes, most of them in quiet sleep, and seizures, to `waves` [C, T] in place."""
+    weights = night.weights
+    rate = 60.0 * (
+        0.7 * weights[W] + 2.0 * (weights[N1] + weights[N2] + weights[N3]) + weights[REM]
+    )
+    gain = findings.field(place, pathology.focus)
+    for onset in sn.events(rng, rate) / sn.STATE_SFREQ:
+        height = 75.0 * np.exp(0.3 * rng.standard_normal())
+        findings.add(waves, sfreq, onset, height * findings.spike_wave(rng, sfreq), gain)
+    for onset in pathology.seizures:
+        first = round((onset - night.start) * sfreq)
+        # drawn whole, wherever the recording is cut
+        own = sn.generator(int(1000 * onset), pathology.course)
+        if -SEIZURE_SECONDS * sfreq < first < waves.shape[1]:
+            height = 45.0 * np.exp(0.25 * own.standard_normal())
+            wave = findings.seizure(own, place, pathology.focus, SEIZURE_SECONDS, sfreq)
+            lo, hi = max(0, first), min(waves.shape[1], first + wave.shape[1])
+            waves[:, lo:hi] += np.float32(height) * wave[:, lo - first : hi - first]
 
 
 def _transients(rng: np.random.Generator, traits: SubjectTraits, night: Night, sfreq: int) -> list:

@@ -24,6 +24,7 @@ from sleepfm_jax.simulation.body.noise import (
     sigmoid,
     wander,
 )
+from sleepfm_jax.simulation.body.pathology import HEALTHY, Pathology, ictal_course
 from sleepfm_jax.simulation.body.sleep import N1, N2, N3, REM, W
 from sleepfm_jax.simulation.body.traits import SubjectTraits
 
@@ -52,14 +53,23 @@ class Night:
     beats: np.ndarray  # float64 [N], seconds from the start
     ectopic: np.ndarray  # bool [N]
     apnoeas: np.ndarray  # float64 [A, 2], onset and duration in seconds (hypopnoeas included)
+    start: float = 0.0  # s of the whole night before this part of it
 
     @property
     def seconds(self) -> float:
         return self.weights.shape[1] / STATE_SFREQ
 
 
-def simulate_night(rng: np.random.Generator, traits: SubjectTraits, stages: np.ndarray) -> Night:
-    """Hidden state of a whole night with the given scored stages (int8 [E])."""
+def simulate_night(
+    rng: np.random.Generator,
+    traits: SubjectTraits,
+    stages: np.ndarray,
+    pathology: Pathology = HEALTHY,
+) -> Night:
+    """Hidden state of a whole night with the given scored stages (int8 [E]).
+
+    `pathology`: what heart and breath show; the traits already have what does not change with time.
+    """
     size = len(stages) * STATES_PER_EPOCH
     weights = _stage_weights(rng, traits, stages)
     breathing = _breathing_events(rng, traits, weights)
@@ -73,6 +83,8 @@ def simulate_night(rng: np.random.Generator, traits: SubjectTraits, stages: np.n
     breath, effort, ventilation = _breathing(rng, traits, weights, arousal, phasic, breathing)
     oxygen = _oxygen(rng, traits, ventilation, breathing)
     heart_rate = _heart_rate(rng, traits, weights, arousal, phasic, breath, effort, breathing)
+    if pathology.seizures:
+        heart_rate = _racing(pathology, heart_rate)
     beats, ectopic = _beats(rng, traits, heart_rate)
     slow_snore = sigmoid(2.0 * wander(rng, size, 400.0) + 4.0 * traits.snoring - 3.0)
     snore = traits.snoring * slow_snore * (1.0 - weights[W]) * (1.0 - 0.6 * weights[REM])
@@ -105,7 +117,7 @@ def cut(night: Night, first_epoch: int, epochs: int) -> Night:
     values = {}
     for field in dataclasses.fields(night):
         value = getattr(night, field.name)
-        if field.name not in ("stages", "beats", "ectopic", "apnoeas"):
+        if field.name not in ("stages", "beats", "ectopic", "apnoeas", "start"):
             values[field.name] = np.ascontiguousarray(value[..., a:b])
     start = a / STATE_SFREQ
     # beats a little outside keep the first and last P and T waves whole
@@ -116,6 +128,7 @@ def cut(night: Night, first_epoch: int, epochs: int) -> Night:
         beats=night.beats[near] - start,
         ectopic=night.ectopic[near],
         apnoeas=night.apnoeas[inside] - [start, 0.0],
+        start=night.start + start,
         **values,
     )
 
@@ -324,6 +337,14 @@ def _heart_rate(
     dip = -0.05 * np.sin(np.pi * np.arange(size) / size) + 0.03 * wander(rng, size, 1500.0)
     log_rate = level + dip + slow + mayer + arrhythmia + 0.22 * surge - 0.08 * brake + 0.06 * phasic
     return np.clip(np.exp(log_rate), 30.0, 170.0).astype(np.float32)
+
+
+def _racing(pathology: Pathology, heart_rate: np.ndarray) -> np.ndarray:
+    """A heart (beats a minute) that races in seizures and calms down over a minute."""
+    fast = ictal_course(pathology, len(heart_rate))
+    fade = np.exp(-1.0 / (12.0 * STATE_SFREQ))
+    surge = signal.lfilter([1.0 - fade], [1.0, -fade], fast)
+    return np.clip(heart_rate * np.exp(0.55 * surge), 30.0, 175.0).astype(np.float32)
 
 
 def _beats(
