@@ -38,6 +38,8 @@ from sleepfm_jax.metrics.predictions import Predictions
 from sleepfm_jax.report.results import replace_file
 
 FOLDER = "channels"
+BEST = "best"
+"""Where a cell has its best weights."""
 ORDERS = ("random", "greedy")
 _HELD_BY = 0.9  # of the recordings: names that are rarer are no channels of the task
 _WEIGHTINGS = 1000
@@ -226,7 +228,7 @@ def parts_of(workdir: Path, task: str, row: str, load: Any) -> list[Part]:
     """The models behind a row, from the cells of the run.
 
     Args:
-      load: `finetuned.load`, from a cell's folder.
+      load: `finetuned.load`, from a cell's best weights.
 
     Raises:
       StorageError: no such row, or a cell of it is gone.
@@ -242,7 +244,8 @@ def parts_of(workdir: Path, task: str, row: str, load: Any) -> list[Part]:
             if found is None or told[found[0], found[1]].any():
                 continue
             told[found[0], found[1]] = True
-            parts.append(Part(load(done.parent), *found))
+            weights = done.parent / BEST
+            parts.append(Part(load(weights if weights.is_dir() else done.parent), *found))
             break
     if not told.all():
         missing = sorted({int(whole.seeds[r]) for r, _ in np.argwhere(~told)})

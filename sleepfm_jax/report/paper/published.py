@@ -1,7 +1,8 @@
 """Published numbers of the transfer paper's tasks: the one place where they stand.
 
-All from docs/field.md §1.A and §5, which say where they were read. They are of real recordings; a
-simulated twin of a task has the layout and the labels of its archive, and nothing else of it.
+All from docs/field.md §1.A and docs/field.md §5, which say where they were read. They are of real
+recordings; a simulated twin of a task has the layout and the labels of its archive, and nothing
+else of it.
 """
 
 from __future__ import annotations
