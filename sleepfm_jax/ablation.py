@@ -34,6 +34,7 @@ from sleepfm_jax.data.kept_channels import KeptChannels
 from sleepfm_jax.errors import ConfigError, DatasetError, StorageError
 from sleepfm_jax.metrics import channel_counts, scoring
 from sleepfm_jax.metrics import predictions as files
+from sleepfm_jax.metrics.intervals import person_intervals
 from sleepfm_jax.metrics.predictions import Predictions
 from sleepfm_jax.report.results import replace_file
 
@@ -169,15 +170,24 @@ def summarise(
         ]
     )
 
-    def scores(p: Predictions) -> np.ndarray:
-        statistic = scoring.weighted(p)[0]
+    of_full, holders = scoring.weighted(full)
+
+    def scores(statistic: Any) -> np.ndarray:
         return np.concatenate([statistic(some)[metric] for some in np.array_split(weights, 20)])
 
-    holders = scoring.weighted(full)[1]
+    def over_people(*statistics: Any) -> list[float] | None:
+        def mean(some: np.ndarray) -> dict[str, np.ndarray]:
+            return {metric: np.mean([each(some)[metric] for each in statistics], axis=0)}
+
+        return person_intervals(full.person, mean, holders)[0][metric]
+
+    mine = {count: [scoring.weighted(p)[0] for p in those] for count, those in of_count.items()}
     return channel_counts.curve(
-        scores(full),
-        {count: np.stack([scores(p) for p in those]) for count, those in of_count.items()},
+        scores(of_full),
+        {count: np.stack([scores(each) for each in those]) for count, those in mine.items()},
         possible,
+        of_people={None: over_people(of_full)}
+        | {count: over_people(*those) for count, those in mine.items()},
         too_few=channel_counts.no_interval(full.person, holders),
         seed=seed,
     )

@@ -123,6 +123,7 @@ def curve(
     of_count: Mapping[int, np.ndarray],
     possible: Mapping[int, int],
     *,
+    of_people: Mapping[int | None, Sequence[float] | None] | None = None,
     too_few: str | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -132,6 +133,9 @@ def curve(
       full: [1 + n], the score with all channels: as it is, and under n weightings of the people.
       of_count: {count: [k, 1 + n]}, of each of its k combinations, under the same weightings.
       possible: {count: how many combinations there are}.
+      of_people: {count, None for the full score: interval over people alone} of
+        `intervals.person_intervals`, which weightings fall short of where nearly all are right; the
+        combinations' spread is added to it. None: as resampled.
       too_few: why there can be no interval (`no_interval`).
 
     Returns:
@@ -149,7 +153,11 @@ def curve(
             {
                 "count": int(count),
                 "value": float(scores[:, 0].mean()),
-                "ci95": _percentiles(drawn[count]),
+                "ci95": (
+                    _percentiles(drawn[count])
+                    if of_people is None
+                    else _widened(of_people[count], scores[:, 0], possible[count])
+                ),
                 "combinations": len(scores),
                 "possible": int(possible[count]),
                 "values": scores[:, 0].tolist(),
@@ -172,7 +180,22 @@ def curve(
             ends = np.percentile(found, [2.5, 97.5], method="inverted_cdf")
             said[name]["interval"] = [int(end) if np.isfinite(end) else None for end in ends]
     ci95 = None if too_few else _percentiles(full[1:])
+    if of_people is not None:
+        ci95 = of_people[None]
     return {"full": {"value": value, "ci95": ci95}, "counts": rows, "fewest": said}
+
+
+def _widened(ci95: Sequence[float] | None, values: np.ndarray, possible: int) -> list[float] | None:
+    """An interval over people of the mean of k values [k], widened by what k of `possible`
+    combinations leave open (Student's t)."""
+    k, mean = len(values), float(values.mean())
+    if ci95 is None or (k < 2 and k < possible):
+        return None
+    half = 0.0
+    if k < possible:
+        error = values.std(ddof=1) * math.sqrt((1 - k / possible) / k)
+        half = float(stats.t.ppf(0.975, k - 1) * error)
+    return [mean - math.hypot(mean - ci95[0], half), mean + math.hypot(ci95[1] - mean, half)]
 
 
 def _percentiles(values: np.ndarray | None) -> list[float] | None:

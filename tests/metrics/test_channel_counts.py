@@ -126,3 +126,19 @@ def test_a_persons_examples_share_their_weight():
     assert weights.shape == (7, 3) and (weights > 0).all()
     np.testing.assert_array_equal(weights[:, 0], weights[:, 2])
     assert (weights[:, 0] != weights[:, 1]).all()
+
+
+def test_an_interval_over_people_is_widened_by_what_combinations_leave_open():
+    rng = np.random.default_rng(7)
+    shared, found = _scores([0.7], 0.02, 5, 50, rng)
+    given = {None: [0.7, 0.9], 1: [0.6, 0.75]}
+    said = cc.curve(0.8 + shared, found, {1: 10**6}, of_people=given)
+    assert said["full"]["ci95"] == [0.7, 0.9]
+    value, (low, high) = said["counts"][0]["value"], said["counts"][0]["ci95"]
+    half = 2.776 * np.std(found[1][:, 0], ddof=1) / np.sqrt(5)
+    assert value - low == pytest.approx(np.hypot(value - 0.6, half), rel=1e-3)
+    assert high - value == pytest.approx(np.hypot(0.75 - value, half), rel=1e-3)
+    assert cc.curve(0.8 + shared, found, {1: 5}, of_people=given)["counts"][0]["ci95"] == [
+        pytest.approx(0.6),
+        pytest.approx(0.75),
+    ]

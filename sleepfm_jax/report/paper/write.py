@@ -148,7 +148,7 @@ def _figure2(run: Run, folder: Path) -> list[str]:
         return (
             f"Score against the number of channels ({' and '.join(orders)} combinations without "
             "repeats), of the fine-tuned models, which are not trained again. Bands: 95 % "
-            "intervals over combinations and people, both resampled. Fewest channels that keep "
+            "intervals over combinations and people. Fewest channels that keep "
             "95 % of the full score, by both readings: the first count that keeps it; the first "
             "from which on all larger counts keep it too. The paper draws ±1.96 sd/√5 over five "
             "combinations alone, and takes the first reading."
