@@ -330,7 +330,7 @@ def _probed_rows(plan: Plan, task: Task, cell: Cell) -> list[Predictions]:
     wanted |= {name: name for name in plan.probed[task.name].asked if name not in wanted}
     for name, row in wanted.items():
         for fraction in plan.fractions:
-            one = cells.load(plan.workdir, cell, probes.row_of(row, fraction))
+            one = rows.in_order(cells.load(plan.workdir, cell, probes.row_of(row, fraction)))
             scaling = plan.encoders.first()
             about = {
                 **_about(plan, task, name, "probe", fraction),

@@ -59,8 +59,7 @@ def merge(seeds: Mapping[int, Sequence[Predictions]], *, in_folds: bool) -> Pred
             columns[name] = None if values[0] is None else np.concatenate(values, axis=1)[0]
         number = [np.full(len(one.label), i if in_folds else -1) for i, one in enumerate(folds)]
         columns["fold"] = np.concatenate(number)
-        by = (columns["sleep_epoch"], columns["clip"], columns["recording"], columns["person"])
-        order = np.lexsort(by)
+        order = _order(columns)
         repeats.append({k: None if v is None else v[order] for k, v in columns.items()})
     first = repeats[0]
     for other in repeats[1:]:
@@ -78,6 +77,22 @@ def merge(seeds: Mapping[int, Sequence[Predictions]], *, in_folds: bool) -> Pred
         seeds=np.array(list(seeds)),
         about=dict(next(iter(seeds.values()))[0].about),
     )
+
+
+def _order(columns: Mapping[str, np.ndarray]) -> np.ndarray:
+    """One order of a task's examples for all its rows, which are compared one by one."""
+    return np.lexsort([columns[k] for k in ("sleep_epoch", "clip", "recording", "person")])
+
+
+def in_order(p: Predictions) -> Predictions:
+    """The same, in the order of `merge`."""
+    order = _order({k: getattr(p, k) for k in ("sleep_epoch", "clip", "recording", "person")})
+    of_examples = ("person", "recording", "clip", "sleep_epoch", "label")
+    found = {name: getattr(p, name)[order] for name in of_examples}
+    for name in ("probabilities", "unweighted", "thresholds", "fold"):
+        if (value := getattr(p, name)) is not None:
+            found[name] = value[:, order]
+    return dataclasses.replace(p, **found)
 
 
 def of_task(predictions: Predictions, task: Task, about: Mapping[str, Any]) -> Predictions:
