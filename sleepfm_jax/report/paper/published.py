@@ -222,7 +222,7 @@ BESIDE: dict[str, Task] = {
         ),
     ),
     "ptbxl:rhythm": Task(
-        "PTB-XL rhythm", "ECG", "f1", {}, "no task of the paper; PTB-XL's own folds"
+        "PTB-XL rhythm", "ECG", "auroc", {}, "no task of the paper; PTB-XL's own folds"
     ),
 }
 """Tasks that the paper has not."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import io
 import json
 import re
@@ -136,3 +137,13 @@ def test_published_scores_are_scores():
         assert all(0.5 < value < 1 and (sd is None or 0 < sd < 0.2) for value, sd in scores)
         assert task.sota and task.strongest and task.ablation
         assert "scratch" in task.paper and "pretrained" in task.paper
+
+
+@pytest.mark.parametrize("name", published.TASKS)
+def test_the_row_in_a_configurations_docstring_is_the_published_one(name):
+    module = importlib.import_module(f"configs.transfer.{name}")
+    task = published.TASKS[name]
+    assert module.TASK["metric"] == task.metric and "paper" not in module.TASK
+    scores = [*task.paper.values(), (task.sota.value, task.sota.sd)]
+    for value in (number for pair in scores for number in pair):
+        assert re.search(rf"\D{f'{value:g}'[1:]}0*\b", module.__doc__), (name, value)
