@@ -18,7 +18,7 @@ LAYERS = (  # each may import what is above it, and what shares its place in its
     ("pretrained",),
     ("labelled", "finetuned", "evaluation"),
     ("train", "probe", "interop.checkpoints", "report.run_folder"),
-    ("transfer",),
+    ("transfer", "ablation"),
 )
 PLACE = {
     name: (rank, group)
