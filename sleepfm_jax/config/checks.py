@@ -51,7 +51,36 @@ def check(config: Mapping[str, Any]) -> list[str]:
             f"config.keep_best.figure is {figure!r}; expected one that is looked at while the run "
             f"goes on, but config.evaluators.{row}.every is 0"
         )
+    _check_who_needs_a_figure(config)
+    _check_folds(config["data"])
     return list(_warnings(config))
+
+
+def _check_who_needs_a_figure(config: Mapping[str, Any]) -> None:
+    keep, plateau = config["keep_best"], config["optimiser"]["schedule"] == "plateau"
+    asked = {
+        "keep_best.patience": keep["patience"],
+        "keep_best.restore": keep["restore"],
+        "optimiser.schedule": plateau and "plateau",
+    }
+    for name, value in asked.items():
+        if value and not keep["figure"]:
+            raise ConfigError(
+                f"config.{name} is {value!r}; expected config.keep_best.figure to say by which "
+                "figure"
+            )
+
+
+def _check_folds(data: Mapping[str, Any]) -> None:
+    folds = data["folds"]
+    if folds in (1, 2):
+        raise ConfigError(
+            f"config.data.folds is {folds}; expected 0, or 3 or more: to train, validate and test"
+        )
+    if data["fold"] >= max(folds, 1):
+        raise ConfigError(
+            f"config.data.fold is {data['fold']}; expected less than config.data.folds={folds}"
+        )
 
 
 def _warnings(config: Mapping[str, Any]) -> Iterator[str]:
@@ -260,6 +289,12 @@ FORMS: dict[str, tuple[str, Callable[[Any], bool]]] = {
             bool(value)
             and _rows(value, lambda n: isinstance(n, str) and bool(n))
             and len(set(value)) == len(value)
+        ),
+    ),
+    "names_or_none": (
+        "a tuple of names, each once",
+        lambda value: (
+            _rows(value, lambda n: isinstance(n, str) and bool(n)) and len(set(value)) == len(value)
         ),
     ),
     "patterns": ("a tuple of regular expressions", lambda value: _rows(value, _pattern)),

@@ -62,7 +62,8 @@ Keys = Mapping[str, "Key | Kinded | Rows | Keys"]
 
 _SLOTS = {"bas": 10, "resp": 7, "ecg": 2, "emg": 4}  # one for each of signals.MODALITIES
 _ROW = {
-    "split": Key("validation", "of the datasets", choices=("train", "validation", "test")),
+    "datasets": Key((), "folders of --data_dir; (): those of config.data", form="names_or_none"),
+    "split": Key("validation", "of the datasets", choices=("train", "validation", "test", "all")),
     "every": Key(200, "steps; 0: only at the end", low=0),
     "examples": Key(256, "at most, of the split, spread evenly", low=1),
 }
@@ -108,6 +109,8 @@ KINDS: dict[str, dict[str, Keys]] = {
     },
     "evaluator": {
         "metrics": _ROW,
+        "classification": _ROW
+        | {"keep_predictions": Key(False, "what was said of each example is kept, with its label")},
         "retrieval": _ROW
         | {
             "examples": Key(
@@ -123,6 +126,10 @@ EVALUATORS: dict[str, dict[str, dict[str, Any]]] = {
     "contrastive": {
         "validation": {"kind": "retrieval", "split": "validation"},
         "test": {"kind": "retrieval", "split": "test", "every": 0, "examples": 1024},
+    },
+    "classification": {
+        "validation": {"kind": "classification", "split": "validation", "examples": 4096},
+        "test": {"kind": "classification", "split": "test", "every": 0, "examples": 1_000_000},
     },
     "": {  # any other
         "validation": {"kind": "metrics", "split": "validation"},
@@ -150,6 +157,21 @@ KEYS: Keys = {
         "mispaired": Key(
             False, "a control: training clips get each further modality from somebody else"
         ),
+        "label_fraction": Key(
+            1.0, "of the training people, drawn by the seed; others are left out", above=0, high=1
+        ),
+        "balanced": Key(False, "training rows drawn so that classes are equally frequent"),
+        "channel_dropout": Key(
+            0.0,
+            "probability that a channel is left out, in training; one of each modality stays",
+            low=0,
+            below=1,
+        ),
+        "folds": Key(
+            0, "0: the datasets' own splits; else by people, over all splits together", low=0
+        ),
+        "fold": Key(0, "whose people are tested; the next one's are validated on", low=0),
+        "fold_seed": Key(0, "that people are dealt to folds by", low=0),
         # More threads than batches that wait would be idle.
         "num_threads": Key(4, "that read records, on each host", low=0, **_FREE),
         "prefetch": Key(4, "batches made ahead", low=1, **_FREE),
@@ -159,10 +181,17 @@ KEYS: Keys = {
     "optimiser": {
         "name": Key("adamw", "the rule of the update", choices=("adamw", "adam", "sgd")),
         "learning_rate": Key(1e-3, "at its peak", low=0),
-        "schedule": Key("cosine", "after the warm-up", choices=("cosine", "constant", "step")),
+        "schedule": Key(
+            "cosine", "after the warm-up", choices=("cosine", "constant", "step", "plateau")
+        ),
         "warmup_steps": Key(100, "over which the rate rises from 0", low=0),
         "decay_every": Key(1000, "steps, of schedule step", low=1),
         "decay_factor": Key(0.1, "of schedule step", above=0, high=1),
+        "plateau_patience": Key(
+            4, "looks without a better keep_best.figure; at the next the rate falls", low=0
+        ),
+        "plateau_factor": Key(0.1, "by which it falls, of schedule plateau", above=0, below=1),
+        "least_rate": Key(0.0, "below which it does not fall, of schedule plateau", low=0),
         "weight_decay": Key(0.05, "of adamw", low=0),
         "momentum": Key(0.9, "of sgd", low=0, below=1),
         "clip_norm": Key(1.0, "the gradient's longest; 0: any", low=0),
@@ -175,6 +204,10 @@ KEYS: Keys = {
     "keep_best": {
         "figure": Key("", "whose best checkpoint is kept, as validation/loss; '': none", **_FREE),
         "largest": Key(False, "is the largest the best?", **_FREE),
+        "patience": Key(
+            0, "looks without a better figure at which the run ends; 0: never", low=0, **_FREE
+        ),
+        "restore": Key(False, "are the last evaluations of the best weights?", **_FREE),
     },
     "mesh": Key("data:-1", "axis:devices,…; -1: what is left", form="mesh", **_FREE),
     "sharding_rules": Key(

@@ -31,7 +31,7 @@ MOVED = {  # key of the flat layout → where it is now
     "candidates": [("evaluators", row, "candidates") for row in ("validation", "test")],
 }
 
-ANY_LENGTH = ("constant", "step")
+ANY_LENGTH = ("constant", "step", "plateau")
 """Schedules of the learning rate that `config.steps` has no part in."""
 
 
@@ -105,11 +105,13 @@ def same_run(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
       Lines such as "config.optimiser.learning_rate: 0.1 in the checkpoint, 0.2 now".
     """
     here = {path: value for path, key, value in leaves(now) if key is None or key.changes_numbers}
+    saved = upgrade(saved)
     there = {
-        path: value
-        for path, key, value in leaves(upgrade(saved))
-        if key is None or key.changes_numbers
+        path: value for path, key, value in leaves(saved) if key is None or key.changes_numbers
     }
+    if now["optimiser"]["schedule"] == "plateau":  # then what is looked at moves the rate
+        here |= _looked_at(now)
+        there |= _looked_at(saved)
     found = []
     for path in sorted(set(here) | set(there)):
         a, b = _plain(there.get(path)), _plain(here.get(path))
@@ -128,6 +130,15 @@ def same_run(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
             )
         found.append(said)
     return found
+
+
+def _looked_at(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What says when the rate falls, of schedule plateau."""
+    figure, row = config["keep_best"]["figure"], config["keep_best"]["figure"].partition("/")[0]
+    looked = {"figure": figure, "largest": config["keep_best"]["largest"]}
+    return {f"keep_best.{key}": value for key, value in looked.items()} | {
+        f"evaluators.{row}.{key}": value for key, value in config["evaluators"].get(row, {}).items()
+    }
 
 
 def _plain(value: Any) -> Any:

@@ -109,6 +109,10 @@ def test_the_encoder_has_no_defaults_of_its_own():
         ("data.slots.bas", -1, "0 or more"),
         ("data.slots", {"bas": 0, "ecg": 0}, "a channel of something"),
         ("data.slots", 7, "a section of bas, "),
+        ("data.label_fraction", 0.0, "more than 0 and at most 1"),
+        ("data.channel_dropout", 1.0, "0 or more and less than 1"),
+        ("data.folds", 2, "0, or 3 or more"),
+        ("data.fold", 1, "less than config.data.folds=0"),
         ("data.input_scaling", "volts", "one of zscore, published_uv"),
         ("data.prefetch", 0, "1 or more"),
         ("model.patch_samples", 0, "1 or more"),
@@ -142,6 +146,10 @@ def test_the_encoder_has_no_defaults_of_its_own():
         ("optimiser.learning_rate", "1e-3", "a finite number"),
         ("optimiser.learning_rate", False, "a finite number"),
         ("optimiser.schedule", "linear", "one of cosine, constant, step"),
+        ("optimiser.schedule", "plateau", "config.keep_best.figure to say"),
+        ("optimiser.plateau_factor", 1.0, "more than 0 and less than 1"),
+        ("optimiser.plateau_patience", -1, "0 or more"),
+        ("optimiser.least_rate", -1, "0 or more"),
         ("optimiser.warmup_steps", -1, "0 or more"),
         ("optimiser.decay_every", 0, "1 or more"),
         ("optimiser.decay_factor", 0.0, "more than 0 and at most 1"),
@@ -156,15 +164,19 @@ def test_the_encoder_has_no_defaults_of_its_own():
         ("frozen", ("[",), "a tuple of regular expressions"),
         ("initialise_from", None, "a string"),
         ("evaluators", ["test"], "named rows"),
-        ("evaluators.test", {}, "one of metrics, retrieval"),
-        ("evaluators.test.kind", "retreival", "one of metrics, retrieval"),
+        ("evaluators.test", {}, "one of classification, metrics, retrieval"),
+        ("evaluators.test.kind", "retreival", "one of classification, metrics, retrieval"),
         ("evaluators.test.split", "dev", "one of train, validation, test"),
+        ("evaluators.test.datasets", "ptbxl", "a tuple of names, each once"),
+        ("evaluators.test.datasets", ("ptbxl", "ptbxl"), "a tuple of names, each once"),
         ("evaluators.test.every", -1, "0 or more"),
         ("evaluators.test.examples", 0, "1 or more"),
         ("evaluators.validation.candidates", 1, "2 or more"),
         ("keep_best.figure", "valid/loss", "a figure of test/…, validation/…"),
         ("keep_best.figure", "validation", "a figure of test/…, validation/…"),
         ("keep_best.largest", "yes", "True or False"),
+        ("keep_best.patience", 3, "config.keep_best.figure to say"),
+        ("keep_best.restore", True, "config.keep_best.figure to say"),
         ("mesh", {"data": 0}, "axis names"),
         ("mesh", {"data": -1, "model": -1}, "axis names"),
         ("mesh", 4, "axis names"),
@@ -197,6 +209,9 @@ def test_values_that_cannot_be_are_named_in_one_line(name, value, expected):
         ("frozen", ["^encoder/"]),
         ("evaluators", {}),
         ("keep_best.figure", "validation/loss"),
+        ("evaluators.test.datasets", ["ptbxl_rhythm", "g12ec"]),
+        ("evaluators.test.split", "all"),
+        ("data.folds", 3),
         ("mesh", {"data": 2, "model": -1}),
         ("mesh", "data:4,fsdp:2"),
         ("mesh", "data:-1"),
@@ -304,17 +319,18 @@ def test_a_flat_configuration_is_brought_to_todays_layout():
         "log_scale": 2.5,
         "max_log_scale": 4.6052,
     }
-    row = {"kind": "retrieval", "candidates": 64}
+    row = {"kind": "retrieval", "datasets": (), "candidates": 64}
     assert now["evaluators"] == {
         "validation": row | {"split": "validation", "every": 2, "examples": 16},
         "test": row | {"split": "test", "every": 0, "examples": 24},
     }
-    added = {"groups": (), "layer_decay": 1.0}
-    assert now["optimiser"] == FLAT["optimiser"] | added
-    assert now["data"] == FLAT["data"] | {
-        "input_scaling": "zscore",
-        "mispaired": False,
-    }  # still without ECG
+    newer = set(config.KEYS["optimiser"]) - set(FLAT["optimiser"])
+    added = {key: config.KEYS["optimiser"][key].default for key in newer}
+    assert now["optimiser"] == FLAT["optimiser"] | added and added["groups"] == ()
+    newer = set(config.KEYS["data"]) - set(FLAT["data"])
+    added = {key: config.KEYS["data"][key].default for key in newer}
+    assert now["data"] == FLAT["data"] | added  # still without ECG
+    assert added["input_scaling"] == "zscore" and not added["mispaired"] and not added["folds"]
     for key in ("seed", "steps", "batch_size", "save_every", "keep", "mesh"):
         assert now[key] == FLAT[key]
     assert config.upgrade(now) == now
@@ -391,6 +407,17 @@ def test_what_changes_numbers_is_another_run(name, value, said):
 )
 def test_what_changes_no_number_is_the_same_run(name, value):
     assert config.same_run(config.defaults(), changed(name, value)) == []
+
+
+def test_what_moves_the_rate_is_another_run():
+    now = changed("optimiser.schedule", "plateau", changed("keep_best.figure", "validation/loss"))
+    saved = json.loads(json.dumps(now))
+    assert config.same_run(saved, changed("steps", 7, now)) == []
+    assert config.same_run(saved, changed("evaluators.test.examples", 3, now)) == []
+    (found,) = config.same_run(saved, changed("evaluators.validation.examples", 3, now))
+    assert found.startswith("config.evaluators.validation.examples: 256 in the checkpoint, 3 now")
+    (found,) = config.same_run(saved, changed("keep_best.largest", True, now))
+    assert found.startswith("config.keep_best.largest: False in")
 
 
 def test_a_modality_left_out_is_one_without_channels():
