@@ -67,9 +67,13 @@ def make_evaluators(config: Mapping[str, Any], objective: Objective) -> dict[str
     }
 
 
-def make_examples(records: datasets.Records, layout: Layout) -> Examples:
-    """The rows that a model asks for."""
-    return EXAMPLES[layout.examples](records, layout)
+def make_examples(records: datasets.Records, layout: Layout, **of_training: Any) -> Examples:
+    """The rows that a model asks for.
+
+    Args:
+      of_training: what `data.clip_examples.ClipExamples` is told of what training draws.
+    """
+    return EXAMPLES[layout.examples](records, layout, **of_training)
 
 
 def input_changes(

@@ -25,7 +25,8 @@ def test_kinds_are_found_by_name():
     assert (objective.loss_kind, objective.log_scale) == ("pairwise", 2.5)
     assert objective.frozen == ("^encoder/",) and objective.distinct_rows
     assert objective.model == experiment.make_model(config)
-    sizes = {k: v for k, v in config["model"].items() if k not in ("kind", "batch_statistics")}
+    others = ("kind", "batch_statistics", "sequences")
+    sizes = {k: v for k, v in config["model"].items() if k not in others}
     assert {name: getattr(objective.model.encoder, name) for name in sizes} == sizes
     hash(objective)  # a description: one compiled program for all that are alike
     assert objective == experiment.make_objective(config)

@@ -18,7 +18,8 @@ def toy_config():
     """What a file under configs/ would say."""
     config = common.smoke(common.two_cores()).to_dict()
     config["objective"] = {"kind": OBJECTIVE}
-    row = {"kind": EVALUATOR, "split": "validation", "every": 2, "examples": 12, "percent": 80.0}
+    row = {"kind": EVALUATOR, "datasets": (), "split": "validation", "every": 2}
+    row |= {"examples": 12, "percent": 80.0}
     config["evaluators"] = {
         "spread": row,
         "test": configuration.section_defaults("evaluator", "metrics") | {"every": 0},

@@ -90,6 +90,11 @@ KINDS: dict[str, dict[str, Keys]] = {
                 "of all channels together, or of each modality, as published",
                 choices=("joint", "per_modality"),
             ),
+            "sequences": Key(
+                "modality",
+                "of tokens: one of each modality, or of each channel (the transfer paper's ECG)",
+                choices=("modality", "channel"),
+            ),
             # Quirks of the published code (docs/differences.md).
             "single_channel_shortcut": Key(False, "one channel goes past the channel pooling"),
             "mean_over_padding": Key(False, "padded channels enter the mean of the pooling"),
@@ -105,6 +110,27 @@ KINDS: dict[str, dict[str, Keys]] = {
             "log_scale": Key(0.0, "where the learned log logit scale starts", low=0),
             # Above 88 its exponential is no float32.
             "max_log_scale": Key(4.6052, "its limit; here a scale of 100", low=0, high=88),
+        },
+        "classification": {  # the defaults are the transfer paper's for EEG
+            "labels": Key(("normal", "abnormal"), "as the datasets call them", form="names"),
+            "label_kind": Key(
+                "classification",
+                "one of them holds, or any number",
+                choices=("classification", "multilabel"),
+            ),
+            "head": Key(
+                "eeg",
+                "tokens to logits",
+                choices=("linear", "attention", "eeg", "resblocks", "resblocks_per_lead"),
+            ),
+            "head_dropout": Key(0.4, "of all but linear; published for ECG .2", low=0, below=1),
+            "pool_length": Key(2, "of head eeg: stretches of time", low=1),
+            "label_smoothing": Key(0.1, "part of a target that is spread", low=0, below=1),
+            # Of head eeg, in training.
+            "time_mask": Key(0.1, "probability that masked tokens start", low=0, below=1),
+            "time_mask_span": Key(6, "tokens", low=1),
+            "feature_mask": Key(0.01, "probability that masked features start", low=0, below=1),
+            "feature_mask_span": Key(64, "features", low=1),
         },
     },
     "evaluator": {
@@ -193,6 +219,7 @@ KEYS: Keys = {
         "plateau_factor": Key(0.1, "by which it falls, of schedule plateau", above=0, below=1),
         "least_rate": Key(0.0, "below which it does not fall, of schedule plateau", low=0),
         "weight_decay": Key(0.05, "of adamw", low=0),
+        "decay_all": Key(False, "norms and biases decay too, as published"),
         "momentum": Key(0.9, "of sgd", low=0, below=1),
         "clip_norm": Key(1.0, "the gradient's longest; 0: any", low=0),
         "groups": Key((), "(pattern, factor of the rate); first fit wins", form="factors"),
@@ -240,9 +267,18 @@ def _scale_below_its_limit(section: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
+def _one_of_several(section: Mapping[str, Any]) -> Iterator[str]:
+    if section["label_kind"] == "classification" and len(section["labels"]) < 2:
+        yield (
+            f"labels is {tuple(section['labels'])}; expected two or more where one of them holds: "
+            "label_kind='classification'"
+        )
+
+
 RULES: dict[tuple[str, str], Callable[[Mapping[str, Any]], Iterator[str]]] = {
     ("model", "sleepfm"): _heads_divide,
     ("objective", "contrastive"): _scale_below_its_limit,
+    ("objective", "classification"): _one_of_several,
 }
 """(section, kind) → what must hold between its keys: yields what does not, beginning at a key."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,13 +23,22 @@ class ClipExamples:
 
     A batch holds signals int16 [B, C, T], scale float32 [B, C] (and offset, for inputs in units),
     mask bool [B, C, S] (True = valid), positions float32 [B, C, 3] (NaN: none), stages int32
-    [B, E], labels float32 [B, K], index int32 [B].
+    [B, E], labels float32 [B, K] (0, 1, NaN: unknown), index int32 [B].
+
+    Args:
+      channel_dropout: probability that a channel is left out where coins are given; at least one of
+        each modality stays.
+
+    Raises:
+      DatasetError: none of the layout's labels is a class of any of the datasets.
     """
 
-    def __init__(self, records: Records, layout: Layout):
-        self.records, self.layout = records, layout
+    def __init__(self, records: Records, layout: Layout, channel_dropout: float = 0.0):
+        self.records, self.layout, self.channel_dropout = records, layout, channel_dropout
         self.name, self.metadata = records.name, records.metadata
         self.patches = layout.patches(records.clip_samples)
+        if layout.labels:
+            _check_labels(records, layout.labels)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -36,12 +46,21 @@ class ClipExamples:
     def batch(self, indices: np.ndarray, coins: Sequence[Any] | None = None) -> Batch:
         """See `examples.Examples`; a coin chooses among more channels than there are slots."""
         indices = np.asarray(indices)
-        chosen = [self.records[max(int(i), 0)] for i in indices]  # a filling row is any record
+        chosen = [self._record(max(int(i), 0)) for i in indices]  # a filling row is any record
         rngs = None if coins is None else [np.random.default_rng(coin) for coin in coins]
-        batch = collate(chosen, self.layout, self.patches, rngs)
+        batch = collate(chosen, self.layout, self.patches, rngs, self.channel_dropout)
         batch["mask"] &= (indices >= 0)[:, None, None]
         batch["index"] = indices.astype(np.int32)
         return batch
+
+    def _record(self, index: int) -> Record:
+        """A record, its labels those of the layout."""
+        if not self.layout.labels:
+            return self.records[index]
+        record, classes = self.records.with_classes(index)
+        return dataclasses.replace(
+            record, labels=labels_by_name(record.labels, classes, self.layout.labels)
+        )
 
     def people(self) -> set[str]:
         """Pseudonyms of all people of the split."""
@@ -55,18 +74,47 @@ class ClipExamples:
         """What tells the recording of a clip from all others."""
         return self.records.recording_of(index)
 
+    def stored_recording_of(self, index: int) -> str:
+        """The recording's name as the record has it."""
+        return self.records.stored_recording_of(index)
+
+    def clip_number_of(self, index: int) -> int:
+        """A clip's number in its recording."""
+        return self.records.clip_number_of(index)
+
+
+def labels_by_name(stored: np.ndarray, classes: Sequence[str], wanted: Sequence[str]) -> np.ndarray:
+    """A record's labels [number of classes] as those wanted, float32 [K]; NaN where its dataset has
+    no such class."""
+    place = {name: i for i, name in enumerate(classes) if i < len(stored)}
+    return np.array([stored[place[n]] if n in place else np.nan for n in wanted], np.float32)
+
+
+def _check_labels(records: Records, labels: Sequence[str]) -> None:
+    of_folder = {folder: about["classes"] for folder, about in records.metadata_of.items()}
+    if not any(set(labels) & set(classes) for classes in of_folder.values()):
+        there = "; ".join(
+            f"{folder} has {', '.join(classes) or 'none'}" for folder, classes in of_folder.items()
+        )
+        raise DatasetError(
+            f"none of the labels {', '.join(labels)} (config.objective.labels) is a class of any "
+            f"dataset in use: {there}"
+        )
+
 
 def collate(
     records: Sequence[Record],
     layout: Layout,
     patches: int,
     rngs: Sequence[np.random.Generator] | None = None,
+    channel_dropout: float = 0.0,
 ) -> Batch:
     """Records to one batch of fixed shape.
 
     A recording with more channels of a modality than there are slots gives a random choice of them
     when `rngs` (one a record) are given (training), and otherwise ones spread evenly over its
-    montage, so that eyes are among three of brain and eyes. With fewer, the slots left are masked.
+    montage, so that eyes are among three of brain and eyes. With fewer, the slots left are masked;
+    so are those of channels that `channel_dropout` leaves out, by the same `rngs`.
 
     Returns:
       What `ClipExamples` says, without the index. The model's input is signals * scale for
@@ -89,6 +137,9 @@ def collate(
         batch["offset"] = np.zeros((b, c), np.float32)
     for row, record in enumerate(records):
         chosen, places = _choose(record, layout, None if rngs is None else rngs[row])
+        if rngs is not None and channel_dropout:
+            kept = _kept(np.array(record.modalities)[chosen], channel_dropout, rngs[row])
+            chosen, places = chosen[kept], places[kept]
         t = record.signals.shape[1]
         batch["signals"][row, places, :t] = record.signals[chosen]
         batch["positions"][row, places] = record.positions[chosen]
@@ -117,6 +168,16 @@ def _choose(record: Record, layout: Layout, rng) -> tuple[np.ndarray, np.ndarray
         places.append(start + np.arange(len(channels)))
         start += count
     return np.concatenate(chosen), np.concatenate(places)
+
+
+def _kept(modalities: np.ndarray, probability: float, rng: np.random.Generator) -> np.ndarray:
+    """bool [n]: the channels that stay; of each modality the luckiest does in any case."""
+    luck = rng.random(len(modalities))
+    kept = luck >= probability
+    for modality in np.unique(modalities):
+        mine = np.flatnonzero(modalities == modality)
+        kept[mine[luck[mine].argmax()]] = True
+    return kept
 
 
 def _valid_patches(record: Record, chosen: np.ndarray, patches: int, length: int) -> np.ndarray:

@@ -8,19 +8,35 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
 
 from sleepfm_jax import folders
 from sleepfm_jax.data import people, provenance
-from sleepfm_jax.data.record import Record, decode
+from sleepfm_jax.data.record import FIELDS, Record, decode
 from sleepfm_jax.errors import DatasetError
 
 MADE_ALIKE = ("sfreq", "preprocessing")
 """Entries of the metadata in which records must agree to feed one model; clips that stand in one
 batch must agree in clip_seconds too."""
+
+ALL = "all"
+"""The split that is every split of a dataset, one after the other."""
+
+
+class Told(NamedTuple):
+    """What N records say of themselves beside their signals.
+
+    Attributes:
+      recording: N names, as stored. clip: int [N], numbers in the recording.
+      labels: float32 [N, K], 0, 1 and NaN (unknown), of the K classes of the dataset.
+    """
+
+    recording: list[str]
+    clip: np.ndarray
+    labels: np.ndarray
 
 
 def check_made_alike(
@@ -49,7 +65,8 @@ def check_made_alike(
 
 
 class Records:
-    """Random access to the records of one split of one or more datasets of the same clip format.
+    """Random access to the records of one split (or `ALL`) of one or more datasets of the same clip
+    format.
 
     Datasets with other classes can be pretrained on together: records then come without labels.
 
@@ -62,14 +79,15 @@ class Records:
     def __init__(self, folders: Sequence[Path], split: str):
         self.split, self.folders = split, list(folders)
         self.name = f"{', '.join(map(str, folders))}: split {split!r}"
-        self._sources, metadata = [], []
-        for folder in self.folders:
+        self._sources, self._parts, metadata = [], [], []  # parts: (number of the folder, split)
+        for number, folder in enumerate(self.folders):
             builder = tfds.builder_from_directory(folder)
-            if split not in builder.info.splits:
-                raise DatasetError(
-                    f"{folder}: no split {split!r}; it has {sorted(builder.info.splits)}"
-                )
-            self._sources.append(builder.as_data_source(split))
+            there = builder.info.splits
+            if split not in there and split != ALL:
+                raise DatasetError(f"{folder}: no split {split!r}; it has {sorted(there)}")
+            parts = [s for s in sorted(there) if there[s].num_examples] if split == ALL else [split]
+            self._sources += [builder.as_data_source(part) for part in parts]
+            self._parts += [(number, part) for part in parts]
             metadata.append(provenance.with_label_kind(builder.info.metadata or {}))
         self.metadata = metadata[0]
         self.metadata_of = dict(zip(self.folders, metadata))
@@ -84,10 +102,15 @@ class Records:
         return int(self._ends[-1])
 
     def __getitem__(self, index: int) -> Record:
+        record, _ = self.with_classes(index)
+        return record if self._labelled else dataclasses.replace(record, labels=record.labels[:0])
+
+    def with_classes(self, index: int) -> tuple[Record, Sequence[str]]:
+        """A record with its labels, also where the datasets have other classes, and their names."""
         which = int(np.searchsorted(self._ends, index, side="right"))
         start = self._ends[which - 1] if which else 0
         record = decode(self._sources[which][int(index - start)])
-        return record if self._labelled else dataclasses.replace(record, labels=record.labels[:0])
+        return record, self.metadata_of[self.folders[which]]["classes"]
 
     def modalities(self) -> Iterator[Sequence[str]]:
         """The modality of each channel, recording by recording, of all splits: from the build
@@ -101,7 +124,8 @@ class Records:
 
     def subjects(self) -> set[str]:
         """Pseudonyms of the people in this split (see `data.people`)."""
-        return set().union(*(people.read(folder).of_split(self.split) for folder in self.folders))
+        found = [people.read(self.folders[number]).of_split(part) for number, part in self._parts]
+        return set().union(*found)
 
     def person_of(self, index: int) -> str:
         """Pseudonym of the person of a record."""
@@ -116,11 +140,12 @@ class Records:
         """Person and recording of each record: from the build reports, whose recordings are in the
         records' order."""
         found: list[tuple[str, str]] = []
-        for number, (folder, source) in enumerate(zip(self.folders, self._sources)):
+        for (number, split), source in zip(self._parts, self._sources):
+            folder = self.folders[number]
             who, mine = people.read(folder), []
             if (folder / provenance.FILENAME).exists():
                 for recording in provenance.load(folder)["recordings"]:
-                    if recording["split"] == self.split and recording["clips"]:
+                    if recording["split"] == split and recording["clips"]:
                         whose = who.pseudonym(recording["subject"]), recording["path"]
                         mine += [whose] * recording["clips"]
             if len(mine) != len(source):
@@ -130,10 +155,57 @@ class Records:
             found += [(person, f"{number}/{recording}") for person, recording in mine]
         return found
 
+    def stored_recording_of(self, index: int) -> str:
+        """The recording's name as the record has it."""
+        return self._told[0][index]
+
+    def clip_number_of(self, index: int) -> int:
+        """A record's number in its recording."""
+        return int(self._told[1][index])
+
+    @functools.cached_property
+    def _told(self) -> tuple[list[str], np.ndarray]:
+        """Name of the recording, and number in it, of each record."""
+        found = [told(self.folders[number], split) for number, split in self._parts]
+        names = [name for part in found for name in part.recording]
+        return names, np.concatenate([part.clip for part in found])
+
+    def labels_of(self, names: Sequence[str]) -> np.ndarray:
+        """float32 [N, K]: the labels of each record by these names; NaN where unknown, and where
+        the record's dataset has no such label."""
+        found = []
+        for number, split in self._parts:
+            classes = list(self.metadata_of[self.folders[number]]["classes"])
+            stored = told(self.folders[number], split).labels
+            mine = np.full((len(stored), len(names)), np.nan, np.float32)
+            for place, name in enumerate(names):
+                if name in classes:
+                    mine[:, place] = stored[:, classes.index(name)]
+            found.append(mine)
+        return np.concatenate(found)
+
     @property
     def clip_samples(self) -> int:
         """T as stored."""
         return round(self.metadata["sfreq"] * self.metadata["clip_seconds"])
+
+
+def told(folder: Path, split: str) -> Told:
+    """What every record of one split says of itself. They are read once in a process."""
+    return _told(folder, split, (folder / "dataset_info.json").stat().st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=64)
+def _told(folder: Path, split: str, _built: int) -> Told:
+    source = tfds.builder_from_directory(folder).as_data_source(split)
+    names, clips, labels = [], [], []
+    for i in range(len(source)):
+        stored = source[i]
+        record = {key: FIELDS[key].decode(stored[key]) for key in ("recording", "clip", "labels")}
+        names.append(record["recording"])
+        clips.append(record["clip"])
+        labels.append(record["labels"])
+    return Told(names, np.array(clips, np.int64), np.stack(labels) if labels else np.zeros((0, 0)))
 
 
 def find_dataset(data_dir: str | Path, name: str) -> Path:
@@ -174,14 +246,18 @@ def check_no_leak(
 
 def has_split(data_dir: str | Path, name: str, split: str) -> bool:
     """Does the named dataset have this split, with at least one record in it?"""
-    splits = tfds.builder_from_directory(find_dataset(data_dir, name)).info.splits
-    return split in splits and splits[split].num_examples > 0
+    return count(data_dir, [name], split) > 0
 
 
 def count(data_dir: str | Path, names: Sequence[str], split: str) -> int:
     """Clips of a split, over all of the named datasets that have it."""
     infos = [tfds.builder_from_directory(find_dataset(data_dir, name)).info for name in names]
-    return sum(info.splits[split].num_examples for info in infos if split in info.splits)
+    return sum(
+        about.num_examples
+        for info in infos
+        for name, about in info.splits.items()
+        if split in (name, ALL)
+    )
 
 
 def identities(data_dir: str | Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:

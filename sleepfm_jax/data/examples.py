@@ -43,6 +43,9 @@ class Examples(Protocol):
     def recording_of(self, index: int) -> str:
         """What tells the recording of one row from all others; a night, with its person."""
 
+    # Only of rows that have labels: `stored_recording_of`, the recording's name as it is stored,
+    # and `clip_number_of`, the row's number in it.
+
 
 class View:
     """Some rows of other examples, in an order of its own, repeated or not.
@@ -79,6 +82,13 @@ class View:
     def recording_of(self, index: int) -> str:
         """Of one of these rows."""
         return self.base.recording_of(int(self.indices[index]))
+
+
+def base_of(examples: Examples) -> Examples:
+    """Whose rows the `index` of a batch says."""
+    while isinstance(examples, View):
+        examples = examples.base
+    return examples
 
 
 def spread(examples: Examples, limit: int) -> Examples:
@@ -147,10 +157,14 @@ def fraction_of_people(examples: Examples, fraction: float, seed: int) -> View:
     """
     if not 0 < fraction <= 1:
         raise DatasetError(f"a fraction of people must be above 0 and at most 1, not {fraction}")
-    people = sorted(
-        examples.people(), key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest()
-    )
+    people = by_lot(examples.people(), seed)
     return with_people(examples, people[: max(1, round(fraction * len(people)))])
+
+
+def by_lot(names: Iterable[str], seed: int) -> list[str]:
+    """People in an order that is drawn by their pseudonyms and the seed: others who come or go do
+    not change it."""
+    return sorted(names, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
 
 
 def balanced(examples: Examples, classes: np.ndarray, seed: int) -> View:

@@ -81,6 +81,7 @@ def encoder(layers: int, *, positions: bool, theirs: str = "", ours: tuple = ())
 def linear_head(layers: int, *, positions: bool) -> Pairs:
     """LinearHeadPE."""
     yield from encoder(layers, positions=positions, theirs="encoder.", ours=("encoder",))
+    yield "enc_augment.mask_replacement", ("mask_vector",)
     conv = "enc_augment.relative_position.0"
     yield f"{conv}.parametrizations.weight.original0", ("position", "length")
     yield f"{conv}.parametrizations.weight.original1", ("position", "direction")

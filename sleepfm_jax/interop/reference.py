@@ -18,8 +18,8 @@ from sleepfm_jax.models.positions import FREQUENCIES, sinusoids
 from sleepfm_jax.models.pure import Pure
 
 COUNTER = "num_batches_tracked"
-UNUSED = ("enc_augment.mask_replacement", "layer_norm.weight", "layer_norm.bias")
-"""Entries that a published model has and never uses at inference; the last two, the Cox model's."""
+UNUSED = ("layer_norm.weight", "layer_norm.bias")
+"""Entries that the published Cox model has and never uses."""
 
 _ALIASES = {"num_heads": "heads", "pooling_head": "pooling_heads", "patch_size": "patch_samples"}
 
@@ -113,7 +113,7 @@ def _carried(sd: StateDict, kind: str, pairs: Mapping[str, Any]) -> dict[str, np
         counter = name.endswith(COUNTER)
         counter = counter and name.replace(COUNTER, "running_mean") in pairs
         table = name.removeprefix("encoder.") == PE and kind != "resblocks_head"
-        unused = name in UNUSED and kind == ("linear_head" if "enc" in name else "cox_lstm")
+        unused = name in UNUSED and kind == "cox_lstm"
         if counter or table or unused:
             found[name] = value
         if table and kind != "cox_lstm":  # which has it and never adds it
@@ -194,8 +194,6 @@ def _as_initialised(kind, params, names_there, max_tokens) -> dict[str, np.ndarr
     inner = params["encoder"] if kind == "linear_head" else params
     width = len(inner["channel_pooling"]["layer"]["norm1"]["bias"])
     made[("encoder." if kind == "linear_head" else "") + PE] = sinusoids(max_tokens, width)[None]
-    if kind == "linear_head":
-        made["enc_augment.mask_replacement"] = np.zeros(width, np.float32)
     if kind == "cox_lstm":
         made["layer_norm.weight"] = np.ones(width, np.float32)
         made["layer_norm.bias"] = np.zeros(width, np.float32)

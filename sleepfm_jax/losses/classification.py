@@ -1,4 +1,5 @@
-"""Cross-entropy under a mask: class numbers, of clips or of the steps of a night.
+"""Cross-entropy under a mask: class numbers, of clips or of the steps of a night, and labels of
+which any number may hold.
 
 What a mask leaves out may hold anything, NaN included: it gets a gradient of exactly zero. A batch
 with nothing left gives a loss of zero. Losses are float32, or float64 where the arrays are.
@@ -60,3 +61,39 @@ def cross_entropy(
     counts = valid if normalise == "examples" else valid * weights[labels]
     total = counts.sum()
     return jnp.where(valid, term, 0).sum() / jnp.where(total > 0, total, 1)
+
+
+def binary_cross_entropy(
+    logits: jax.Array,
+    labels: jax.Array,
+    mask: jax.Array | None = None,
+    label_smoothing: float = 0.0,
+) -> jax.Array:
+    """Mean binary cross-entropy over the labels that are known.
+
+    Args:
+      logits: [...].
+      labels: 0 or 1 (or between) [...]; NaN = unknown, left out.
+      mask: bool [...], True = counts.
+      label_smoothing: the part of each target that is 1/2 instead.
+
+    Returns:
+      A scalar; 0, with zero gradients, when nothing is known.
+
+    Raises:
+      ValueError: the shapes do not fit.
+    """
+    logits, labels = jnp.asarray(logits), jnp.asarray(labels)
+    masks = () if mask is None else (jnp.asarray(mask).astype(bool),)
+    if any(x.shape != logits.shape for x in (labels, *masks)):
+        raise ValueError(
+            f"logits {logits.shape}, labels {labels.shape} and mask {[m.shape for m in masks]} do "
+            "not fit: all alike"
+        )
+    valid = jnp.isfinite(labels) if mask is None else jnp.isfinite(labels) & masks[0]
+    logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+    logits = jnp.where(valid, logits, 0)
+    targets = jnp.where(valid, labels, 0).astype(logits.dtype)
+    targets = (1 - label_smoothing) * targets + label_smoothing / 2
+    term = jax.nn.softplus(logits) - targets * logits
+    return jnp.where(valid, term, 0).sum() / jnp.maximum(valid.sum(), 1)

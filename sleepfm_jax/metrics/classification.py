@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from sklearn.metrics import roc_curve
 
 from sleepfm_jax.metrics.weighted import Ranked, Statistic, check_scores, ratio
 
@@ -118,6 +119,22 @@ def classification_statistic(
         return figures
 
     return statistic
+
+
+def choose_threshold(y_true: np.ndarray, probabilities: np.ndarray) -> float:
+    """The threshold of class 1 with the best sum of sensitivity and specificity on these
+    (validation) examples, halfway to the next score; .5 where they hold a single class.
+
+    Args:
+      y_true: [N] of 0 and 1. probabilities: float [N], of class 1.
+    """
+    if np.unique(y_true).size < 2:
+        return 0.5
+    wrong, right, cuts = roc_curve(y_true, probabilities, drop_intermediate=False)
+    best = int(np.argmax(right - wrong))  # cuts descend from inf
+    below = cuts[best + 1] if best + 1 < len(cuts) else 0.0
+    above = cuts[best] if np.isfinite(cuts[best]) else 1.0
+    return float((above + below) / 2)
 
 
 def class_holders(y_true: np.ndarray, classes: Sequence[str]) -> dict[str, np.ndarray]:

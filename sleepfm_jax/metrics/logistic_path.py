@@ -17,6 +17,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from sleepfm_jax.metrics import multilabel
+from sleepfm_jax.metrics.classification import choose_threshold
 from sleepfm_jax.metrics.feature_sets import FeatureSet
 
 LabelKind = Literal["classification", "multilabel"]
@@ -128,16 +129,10 @@ def _note_missing(trained: np.ndarray, y: np.ndarray, settings: Settings) -> Non
 
 
 def _threshold(y: np.ndarray, p: np.ndarray, settings: Settings) -> float:
-    """Of the positive class: the best sum of sensitivity and specificity on validation examples,
-    halfway to the next score; .5 where they hold a single class."""
+    """See `classification.choose_threshold`."""
     if np.unique(y).size < 2:
         settings.note("the validation people hold a single class: the threshold is 0.5")
-        return 0.5
-    wrong, right, cuts = sk.roc_curve(y, p, drop_intermediate=False)  # cuts descend from inf
-    best = int(np.argmax(right - wrong))
-    below = cuts[best + 1] if best + 1 < len(cuts) else 0.0
-    above = cuts[best] if np.isfinite(cuts[best]) else 1.0
-    return float((above + below) / 2)
+    return choose_threshold(y, p)
 
 
 def _softmax_path(scaled, y, settings: Settings, unfinished: set[float]):

@@ -143,7 +143,7 @@ def difference(a: Predictions, b: Predictions) -> dict[str, Any]:
     for found in metrics.values():
         found["no_claim"] = _no_claim(found) or trained
         found["claim"] = found["no_claim"] is None
-    metric = headline_metric(a.about["label_kind"])
+    metric = a.about.get("metric") or headline_metric(a.about["label_kind"])
     return {
         "metric": metric,
         **metrics[metric],
@@ -204,11 +204,15 @@ def control(permuted: Predictions) -> dict[str, Any]:
 
 
 def differences(rows: Mapping[str, Predictions]) -> dict[str, Any]:
-    """{"a-b": difference} of the first known row and every other, and of mispaired and random."""
-    known = [name for name in ROWS if name in rows]
-    others = [name for name in rows if name not in ROWS and name != CONTROL]
+    """{"a-b": difference} of the first known row and every other, and of mispaired and random.
+    Rows that say what they are compared with (`about["against"]`) are compared with that alone."""
+    told = {name: p.about["against"] for name, p in rows.items() if "against" in p.about}
+    pairs = [(a, b) for a in sorted(told) for b in told[a] if b in rows]
+    rows_of_probes = {name: p for name, p in rows.items() if name not in told}
+    known = [name for name in ROWS if name in rows_of_probes]
+    others = [name for name in rows_of_probes if name not in ROWS and name != CONTROL]
     order = known + sorted(others)
-    pairs = [(order[0], name) for name in order[1:]]
+    pairs += [(order[0], name) for name in order[1:]]
     if {"mispaired", "random"} <= set(order) and order[0] != "mispaired":
         pairs.append(("mispaired", "random"))
     found = {}

@@ -44,11 +44,21 @@ def mix(x: jax.Array) -> jax.Array:
 
 def coins(seed: jax.Array, shape: tuple[int, ...], probability: float) -> jax.Array:
     """bool of `shape`, True with `probability`."""
+    limit = jnp.uint32(min(math.floor(probability * 2**32), 2**32 - 1))
+    return _bits(seed, shape) < limit
+
+
+def uniforms(seed: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """float32 of `shape`, in [0, 1)."""
+    return (_bits(seed, shape) >> 8).astype(jnp.float32) * 2.0**-24
+
+
+def _bits(seed: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """uint32 of `shape`: a hash of the seed and of each element's place."""
     low, high = place_words(shape)
     if high is not None:  # 0 leaves the seed as it is: the first 2**32 places keep their coins
         seed = seed ^ mix(high)
-    limit = jnp.uint32(min(math.floor(probability * 2**32), 2**32 - 1))
-    return mix(mix(low) ^ seed) < limit
+    return mix(mix(low) ^ seed)
 
 
 def place_words(shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array | None]:

@@ -27,6 +27,7 @@ from sleepfm_jax.signals.layout import (
 
 _DEFAULT = configuration.section_defaults("model", "sleepfm")
 BATCH_STATISTICS = configuration.KINDS["model"]["sleepfm"]["batch_statistics"].choices
+SEQUENCES = configuration.KINDS["model"]["sleepfm"]["sequences"].choices
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,18 +41,23 @@ class SleepFM:
         normalises as evaluation will; "per_modality": a call for each modality, as published,
         normalised by its own statistics, while evaluation uses a blend of all four.
       input_scaling: see `signals.layout`.
+      sequences: "modality": the channels of a modality are pooled into one sequence of tokens;
+        "channel": each channel has its own (the transfer paper's ECG).
     """
 
     encoder: EncoderConfig
     slots: tuple[tuple[str, int], ...]
     batch_statistics: str = _DEFAULT["batch_statistics"]
     input_scaling: str = INPUT_SCALINGS[0]
+    sequences: str = _DEFAULT["sequences"]
 
     def __post_init__(self):
         if self.batch_statistics not in BATCH_STATISTICS:
             raise ValueError(
                 f"batch_statistics {self.batch_statistics!r} is not one of {BATCH_STATISTICS}"
             )
+        if self.sequences not in SEQUENCES:
+            raise ValueError(f"sequences {self.sequences!r} is not one of {SEQUENCES}")
 
     @property
     def layout(self) -> Layout:
@@ -63,6 +69,13 @@ class SleepFM:
     def width(self) -> int:
         """D."""
         return self.encoder.width
+
+    @property
+    def _sizes(self) -> tuple[int, ...]:
+        """Channels of each sequence, in the batch's order."""
+        if self.sequences == "channel":
+            return (1,) * self.layout.channels
+        return tuple(count for _, count in self.slots)
 
     @functools.cached_property
     def _pure(self) -> Pure:
@@ -88,19 +101,20 @@ class SleepFM:
 
         Returns:
           {clip [B, M, D], tokens [B, M, S, D], presence bool [B, M], token_mask bool [B, M, S]},
-          statistics.
+          statistics. M: modalities, or channels where each is a sequence.
         """
         encoder = self._pure.module(params, stats, is_frozen)
         dropout = None if key is None else DropoutStream(key)
         mask = batch["mask"]  # [B, C, S]
         x = self._inputs(batch)  # [B, C, T]
-        sizes = tuple(count for _, count in self.slots)
+        sizes = self._sizes
         train = dropout is not None
         if self.batch_statistics == "joint" or not train:
             tokens = encoder.tokenize(x, mask, batch["positions"], train=train)
         else:
-            ends = np.cumsum(sizes)
-            parts = [slice(end - size, end) for end, size in zip(ends, sizes)]
+            counts = [count for _, count in self.slots]
+            ends = np.cumsum(counts)
+            parts = [slice(end - count, end) for end, count in zip(ends, counts)]
             tokens = jnp.concatenate(
                 [
                     encoder.tokenize(x[:, c], mask[:, c], batch["positions"][:, c], train=True)
@@ -126,15 +140,15 @@ class SleepFM:
         return outputs, statistics(encoder)
 
     def raw_tokens(self, params, stats, batch: Mapping[str, jax.Array]) -> jax.Array:
-        """The tokenizer's own tokens, averaged over each modality's valid channels, [B, M, S, D].
+        """The tokenizer's own tokens, averaged over each sequence's valid channels, [B, M, S, D].
 
         In evaluation mode, before electrode positions and before anything attends: what is known
-        without attention. 0 where no channel of the modality is valid (`token_mask` of `apply`).
+        without attention. 0 where no channel of it is valid (`token_mask` of `apply`).
         """
         encoder = self._pure.module(params, stats)
         mask = batch["mask"]  # [B, C, S]
         tokens = encoder.tokenizer(self._inputs(batch), mask)  # [B, C, S, D]
-        sizes = [count for _, count in self.slots]
+        sizes = self._sizes
         member = np.repeat(np.eye(len(sizes), dtype=bool), sizes, axis=1)  # [M, C]
         weight = (mask[:, None] & member[..., None]).astype(tokens.dtype)  # [B, M, C, S]
         total = jnp.einsum("bmcs,bcsd->bmsd", weight, tokens, precision=jax.lax.Precision.HIGHEST)
@@ -181,10 +195,11 @@ class SleepFM:
 
 def make(config: Mapping[str, Any], slots: tuple[tuple[str, int], ...]) -> SleepFM:
     """The model of a checked configuration."""
-    sizes = {k: v for k, v in config["model"].items() if k not in ("kind", "batch_statistics")}
+    own = ("batch_statistics", "sequences")
+    sizes = {k: v for k, v in config["model"].items() if k not in ("kind", *own)}
     return SleepFM(
         encoder=EncoderConfig(**sizes),
         slots=slots,
-        batch_statistics=config["model"]["batch_statistics"],
         input_scaling=config["data"]["input_scaling"],
+        **{name: config["model"][name] for name in own},
     )

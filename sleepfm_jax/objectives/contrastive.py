@@ -40,6 +40,11 @@ class Contrastive:
     def __post_init__(self):
         if self.loss_kind not in LOSSES:
             raise ValueError(f"loss {self.loss_kind!r} is not one of {sorted(LOSSES)}")
+        if getattr(self.model, "sequences", "modality") != "modality":
+            raise ValueError(
+                "contrastive pretraining compares modalities: config.model.sequences must be "
+                "'modality'"
+            )
         if len(self.layout.slots) < 2:
             raise ValueError(
                 f"contrastive pretraining needs two modalities or more: {self.layout.slots}"

@@ -179,7 +179,7 @@ def text_table(results: Mapping[str, Any]) -> str:
             counts = [str(row.get("subjects", "")), str(row.get("examples", ""))]
             table.append([dataset, row_name(name), *cells, *counts])
             dataset = ""
-    text = _fixed_width(table, right=2)
+    text = fixed_width(table, right=2)
     differences = differences_of(results)
     if not differences:
         return text
@@ -194,10 +194,10 @@ def text_table(results: Mapping[str, Any]) -> str:
             words = difference_name(name)
             table.append([dataset, words, metric_name(metric), value.rstrip(), seeds, claim])
             dataset = ""
-    return f"{text}\n\n{_fixed_width(table)}"
+    return f"{text}\n\n{fixed_width(table)}"
 
 
-def _fixed_width(table: list[list[str]], right: int = 0) -> str:
+def fixed_width(table: list[list[str]], right: int = 0) -> str:
     """Columns padded to their widest cell, the last `right` of them to the right."""
     widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
     lines = [

@@ -25,6 +25,8 @@ class Layout:
       max_patches: the most patches that a row may have; None: any number.
       input_scaling: one of `INPUT_SCALINGS`.
       examples: what a row is: "clips".
+      labels: K names: a row's labels are these, in this order, whatever the classes of its dataset;
+        (): as stored.
     """
 
     slots: tuple[tuple[str, int], ...]
@@ -32,6 +34,7 @@ class Layout:
     max_patches: int | None = None
     input_scaling: str = INPUT_SCALINGS[0]
     examples: str = "clips"
+    labels: tuple[str, ...] = ()
 
     def __post_init__(self):
         for modality, count in self.slots:

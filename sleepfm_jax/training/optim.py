@@ -14,8 +14,9 @@ from sleepfm_jax.errors import ConfigError
 from sleepfm_jax.training import freezing
 from sleepfm_jax.training.paths import path_string
 
-NO_DECAY = ("bias", "scale", "log_scale")
-"""Parameters of these names are not decayed: shifts, norms' scales and the logit scale."""
+NO_DECAY = ("bias", "scale", "log_scale", "length", "mask_vector")
+"""Parameters of these names are not decayed: shifts, norms' scales (the length of a normalised
+kernel is one), the logit scale, and the token that stands for masked ones."""
 
 BELOW_THE_LAYERS = ("tokenizer", "electrodes", "channel_pooling", "norm")
 """Parts of an encoder that its first layer reads. The rest (its pooling over time) is above all."""
@@ -58,7 +59,8 @@ def optimiser(
     that checkpoints from before there were groups fit.
 
     Args:
-      config: `name` ("adamw", "adam" or "sgd"), `weight_decay` (adamw), `momentum` (sgd),
+      config: `name` ("adamw", "adam" or "sgd"), `weight_decay` and `decay_all` (adamw: of all
+        parameters, or of those that `NO_DECAY` does not name), `momentum` (sgd),
         `clip_norm` (0 = none; over what is not frozen), `groups`, `layer_decay` (see
         `rate_factors`), and what `schedule` reads.
       frozen: patterns of paths (see `freezing`): no update, no decay, no moments.
@@ -70,7 +72,8 @@ def optimiser(
     rate = schedule(config, steps)
     name = config["name"]
     if name == "adamw":
-        main = optax.adamw(rate, weight_decay=config["weight_decay"], mask=_decayed)
+        mask = None if config.get("decay_all") else _decayed
+        main = optax.adamw(rate, weight_decay=config["weight_decay"], mask=mask)
     elif name == "adam":
         main = optax.adam(rate)
     elif name == "sgd":

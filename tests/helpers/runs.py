@@ -36,7 +36,8 @@ def watched(rows, **changes) -> dict[str, Any]:
     Args:
       rows: of `evaluators`: name → what differs from all rows of "validation" every two steps.
     """
-    usual = {"kind": WATCHER, "split": "validation", "every": 2, "examples": 1000, "figures": ()}
+    usual = {"kind": WATCHER, "datasets": (), "split": "validation", "every": 2}
+    usual |= {"examples": 1000, "figures": ()}
     rows = {name: usual | row for name, row in rows.items()}
     return smoke(**{"objective": {"kind": LINE}, "evaluators": rows} | changes)
 

@@ -1,0 +1,407 @@
+"""Tasks × conditions × seeds × folds → cells, worked off by any number of workers → tables."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import logging
+from tqdm import tqdm
+
+from sleepfm_jax import experiment
+from sleepfm_jax.data import datasets, people
+from sleepfm_jax.data.division import Division
+from sleepfm_jax.errors import ConfigError
+from sleepfm_jax.metrics import predictions as files
+from sleepfm_jax.metrics.predictions import Predictions
+from sleepfm_jax.report.made_by import made_by
+from sleepfm_jax.report.results import merge_results, recompute
+from sleepfm_jax.transfer import cells, probes, rows, tables
+from sleepfm_jax.transfer.cells import Cell, Training
+from sleepfm_jax.transfer.conditions import (
+    BASELINES,
+    CHOSEN,
+    CONDITIONS,
+    MODES,
+    Encoders,
+    Options,
+    Task,
+    training,
+    with_end_rows,
+)
+from sleepfm_jax.transfer.probes import Probing
+
+SECTION = "transfer"
+"""Of results.json."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What is asked for.
+
+    Attributes:
+      data_dir, workdir: where the datasets are; where cells, predictions and tables go.
+      conditions, mode: of `conditions`. seeds: how many of each training.
+      fractions: of the training people.
+      baselines: also the rows `BASELINES` (and mispaired, where it is given), as linear probes.
+      command: what the user typed, for the record.
+    """
+
+    tasks: Sequence[Task]
+    conditions: Sequence[str]
+    mode: str
+    encoders: Encoders
+    data_dir: Path
+    workdir: Path
+    options: Options = dataclasses.field(default_factory=Options)
+    seeds: int = 1
+    fractions: Sequence[float] = (1.0,)
+    baselines: bool = False
+    command: str = ""
+
+    def __post_init__(self):
+        known = {"condition": (self.conditions, CONDITIONS), "mode": ((self.mode,), MODES)}
+        for what, (asked, there) in known.items():
+            if unknown := [name for name in asked if name not in there]:
+                raise ConfigError(f"no such {what}: {unknown}; there are {', '.join(there)}")
+        if len({task.name for task in self.tasks}) < len(self.tasks) or not self.tasks:
+            raise ConfigError("--tasks: expected one task or more, each once")
+        if not all(0 < f <= 1 for f in self.fractions):
+            raise ConfigError(f"--label_fraction: {self.fractions} are not above 0 and at most 1")
+
+    @functools.cached_property
+    def trained(self) -> dict[tuple[str, str, float], dict[int, list[Training]]]:
+        """(task, condition, fraction) → seed → its trainings, one a fold."""
+        if self.mode == "probe":
+            return {}
+        asked = [
+            (task, condition, fraction, seed, fold)
+            for seed in range(self.seeds)
+            for task in self.tasks
+            for fraction in self.fractions
+            for condition in self.trained_conditions
+            for fold in range(max(1, task.folds(self.options.folds)))
+        ]
+        found: dict[tuple[str, str, float], dict[int, list[Training]]] = {}
+        for task, condition, fraction, seed, fold in asked:
+            config, source = training(
+                task, condition, self.trained_mode, self.encoders, self.options,
+                seed=seed, fold=fold, fraction=fraction,
+            )  # fmt: skip
+            row, (names, split) = self.row_of(task), task.scored_row
+            scored = names or task.trained_on
+            one = Training(
+                self.data_dir,
+                self.prints(task.trained_on),
+                config,
+                source,
+                {CHOSEN: ((), "validation"), row: (names, split)},
+                {CHOSEN: self.prints(task.trained_on), row: self.prints(scored)},
+            )
+            place = found.setdefault((task.name, condition, fraction), {})
+            place.setdefault(config["seed"], []).append(one)
+        return found
+
+    @property
+    def trained_conditions(self) -> tuple[str, ...]:
+        return ("scratch",) if self.mode == "scratch" else tuple(self.conditions)
+
+    @property
+    def trained_mode(self) -> str:
+        """Mode scratch is the condition scratch, fine-tuned like every other."""
+        return "finetune" if self.mode == "scratch" else self.mode
+
+    @staticmethod
+    def row_of(task: Task) -> str:
+        """The evaluator that scores the task."""
+        return task.dataset if task.scored_row[0] else "test"
+
+    @functools.cached_property
+    def probed(self) -> dict[str, Probing]:
+        """task → its probes; {} where none are asked for."""
+        asked = [] if self.mode != "probe" else [probes.of_condition(c) for c in self.conditions]
+        if self.baselines:
+            given = [c for c in ("pretrained", "mispaired") if self.encoders.of.get(_source(c))]
+            asked += [*BASELINES, *given]
+        if not asked:
+            return {}
+        return {
+            task.name: Probing(
+                self.data_dir,
+                self.task_print(task),
+                task,
+                self.encoders,
+                tuple(dict.fromkeys(asked)),
+                task.folds(self.options.folds),
+                tuple(self.fractions),
+                self.seeds,
+            )
+            for task in self.tasks
+        }
+
+    @functools.cached_property
+    def cells(self) -> list[Cell]:
+        """Each once: tasks with equal trainings share them, and are asked together."""
+        found: dict[str, Any] = {}
+        for seeds in self.trained.values():
+            for one in (one for folds in seeds.values() for one in folds):
+                if (same := found.get(one.key)) is not None:
+                    one = dataclasses.replace(
+                        same, asked={**same.asked, **one.asked}, rows={**same.rows, **one.rows}
+                    )
+                found[one.key] = one
+        found |= {one.key: one for one in self.probed.values()}
+        return list(found.values())
+
+    def prints(self, names: Sequence[str]) -> str:
+        """Of the builds of some datasets."""
+        return cells.digest([self._print(name) for name in names])
+
+    @functools.cached_property
+    def _prints(self) -> dict[str, str]:
+        return {}
+
+    def _print(self, name: str) -> str:
+        if name not in self._prints:
+            self._prints[name] = datasets.fingerprint(self.data_dir, name)
+        return self._prints[name]
+
+    def task_print(self, task: Task) -> str:
+        """Of all the data that a row of the task is of."""
+        return self.prints(list(dict.fromkeys((*task.trained_on, task.dataset))))
+
+
+def _source(condition: str) -> str:
+    return CONDITIONS[condition].source
+
+
+def transfer(plan: Plan) -> str | None:
+    """Works off what is not finished, and writes the tables when everything is.
+
+    Writes under workdir: cells/, predictions/, transfer.csv, gains.csv, label_efficiency.csv, and
+    the sections probes, differences and transfer of results.json.
+
+    Returns:
+      The tables as text; None: other workers are still at the rest, and the last one writes them.
+
+    Raises:
+      LeakError: before anything is trained: who is trained on and scored, in whatever task.
+      ConfigError, DatasetError, CheckpointError: what was asked for cannot be.
+    """
+    refuse_leaks(plan)
+    todo = plan.cells
+    logging.info("%d cells: %s", len(todo), plan.workdir / cells.FOLDER)
+    bar = tqdm(total=len(todo), unit="cell", desc=SECTION, file=sys.stderr, mininterval=1.0)
+    while todo:
+        held, made = [], False
+        for cell in todo:
+            done = cells.work(plan.workdir, cell)
+            if done is None:
+                held.append(cell)
+                continue
+            made |= done
+            bar.update()
+        todo = held
+        if held and not made:
+            break
+    bar.close()
+    if todo:
+        logging.info(
+            "other workers are at the last %d cells; the last one writes tables", len(todo)
+        )
+        return None
+    return assemble(plan)
+
+
+def refuse_leaks(plan: Plan) -> None:
+    """Nobody is scored who is trained on: here, in another fold, or in any pretraining.
+
+    Raises:
+      LeakError: how many, who (pseudonyms) and where.
+    """
+    earlier: set[str] = set()
+    for name, encoder in plan.encoders.each():
+        if encoder.people is None:
+            logging.warning("--%s=%s: %s", name, encoder.source, people.NOT_TOLD)
+        earlier |= encoder.people or set()
+    seen = set()
+    for task in plan.tasks:
+        folds = task.folds(plan.options.folds)
+        for fold in range(max(1, folds)):
+            if (where := (task.trained_on, task.scored_row, folds, fold)) in seen:
+                continue
+            seen.add(where)
+            config, _ = training(task, "scratch", "finetune", Encoders({}), plan.options, seed=0)
+            config["data"] |= {"folds": folds, "fold": fold}
+            config = with_end_rows(config, {"scored": task.scored_row})
+            layout = experiment.make_objective(config).layout
+            division = Division(plan.data_dir, config, layout, experiment.make_examples)
+            division.check_no_leak(config["evaluators"], frozenset(earlier))
+
+
+def assemble(plan: Plan) -> str:
+    """Rows of the finished cells, scored; tables of them and of the rows that were there before."""
+    by_key = {cell.key: cell for cell in plan.cells}
+    for task in plan.tasks:
+        found: dict[str, Predictions] = {}
+        for (name, condition, fraction), seeds in plan.trained.items():
+            if name == task.name:
+                row = _trained_row(plan, task, condition, fraction, seeds)
+                found[row.about["row"]] = row
+        if (cell := plan.probed.get(task.name)) is not None:
+            for row in _probed_rows(plan, task, by_key[cell.key]):
+                found[row.about["row"]] = row
+        folder = files.path_of(plan.workdir, task.name, "any").parent
+        files.save_rows(folder, found, gone=_stale(plan, task, folder))
+    return write_tables(plan.workdir)
+
+
+def _stale(plan: Plan, task: Task, folder: Path) -> list[str]:
+    """Rows of another build of the data: they can stand beside nothing of this one."""
+    known, stale = plan.task_print(task), []
+    for path in folder.glob("*.npz"):
+        if files.load(path).about.get("dataset_fingerprint") != known:
+            logging.warning("%s: of another build of %s; removed", path, task.dataset)
+            stale.append(path.stem)
+    return stale
+
+
+def _trained_row(
+    plan: Plan,
+    task: Task,
+    condition: str,
+    fraction: float,
+    seeds: Mapping[int, Sequence[Training]],
+) -> Predictions:
+    row = plan.row_of(task)
+    each = {
+        seed: [
+            rows.with_thresholds(
+                cells.load(plan.workdir, one, row), cells.load(plan.workdir, one, CHOSEN)
+            )
+            for one in folds
+        ]
+        for seed, folds in seeds.items()
+    }
+    folds = task.folds(plan.options.folds)
+    merged = rows.merge(each, in_folds=bool(folds))
+    encoders = [one[0].encoder for one in seeds.values()]
+    stored = [e for e in encoders if e is not None]
+    config = next(iter(seeds.values()))[0].config
+    scaling = config["data"]["input_scaling"]
+    return rows.of_task(
+        merged,
+        task,
+        {
+            **_about(plan, task, condition, plan.trained_mode, fraction),
+            "features": f"{config['objective']['head']} head, {plan.trained_mode}",
+            "checkpoints": [e.source for e in stored],
+            "steps": [e.step for e in stored],
+            # A row from scratch has weights of its own with every seed.
+            "weights": [e.fingerprint for e in stored] or [f"seed {seed}" for seed in seeds],
+            "encoder_seeds": [e.config["seed"] for e in stored],
+            "channels": ", ".join(f"{n} {m}" for m, n in config["data"]["slots"].items()),
+            "input_scaling": scaling,
+            "left_out": {},
+            "l2": [],
+            "notes": [],
+            "split": "cross-validation" if folds else "test",
+            "protocol": _protocol(task, folds),
+        },
+    )
+
+
+def _protocol(task: Task, folds: int) -> str:
+    ends = "the best weights of the validation people's loss"
+    if folds:
+        return f"{folds} folds by person, the next one's people validate; {ends}"
+    if task.scored_row[0]:
+        return f"trained on {', '.join(task.trained_on)}, tested on all of {task.dataset}; {ends}"
+    return f"the dataset's own splits by person; {ends}"
+
+
+def _probed_rows(plan: Plan, task: Task, cell: Cell) -> list[Predictions]:
+    found = []
+    wanted = {c: probes.of_condition(c) for c in plan.conditions} if plan.mode == "probe" else {}
+    wanted |= {name: name for name in plan.probed[task.name].asked if name not in wanted}
+    for name, row in wanted.items():
+        for fraction in plan.fractions:
+            one = cells.load(plan.workdir, cell, probes.row_of(row, fraction))
+            scaling = plan.encoders.first()
+            about = {
+                **_about(plan, task, name, "probe", fraction),
+                "encoder_seeds": [],
+                "input_scaling": scaling.config["data"]["input_scaling"] if scaling else "",
+            }
+            if row == "features":
+                about["input_scaling"] = "physical units"
+            found.append(rows.of_task(one, task, about))
+    return found
+
+
+def _about(plan: Plan, task: Task, condition: str, mode: str, fraction: float) -> dict[str, Any]:
+    """What the tables need of a row."""
+    others = [] if condition in ("scratch", *BASELINES) else [("scratch", mode)]
+    others += {
+        "pretrained_pe": [("pretrained", mode)],
+        "pe_from_pretraining": [("pretrained_pe", mode), ("pretrained", mode)],
+        "pretrained": [("mispaired", mode)],
+    }.get(condition, [])
+    if condition not in BASELINES:
+        others += [(name, "probe") for name in BASELINES]
+    against = [rows.name_of(*pair, fraction) for pair in others]
+    return {
+        "row": rows.name_of(condition, mode, fraction),
+        "task": task.name,
+        "condition": condition,
+        "mode": mode,
+        "label_fraction": fraction,
+        "metric": task.metric,
+        "against": against,
+        "predicted_sign": task.signs.get(condition, ""),
+        "dataset": task.dataset,
+        "dataset_fingerprint": plan.task_print(task),
+        **made_by(plan.command),
+    }
+
+
+def write_tables(workdir: Path) -> str:
+    """transfer.csv, gains.csv, label_efficiency.csv and the section of results.json, anew from the
+    predictions of all rows in workdir; returns them as text."""
+    found = recompute(workdir)
+    scores, gains, section = [], [], {}
+    for task, scored in found["probes"].items():
+        mine = {name: row for name, row in scored.items() if row["how"].get("task") == task}
+        if not mine:
+            continue  # of launch.probe
+        scores += tables.score_lines(task, _ordered(mine))
+        differences = found["differences"].get(task, {})
+        gains += tables.gain_lines(task, mine, differences)
+        section[task] = {**{name: _short(row) for name, row in mine.items()}}
+        section[task]["differences"] = differences
+    whole = [line for line in scores if line["label_fraction"] == 1]
+    tables.write(workdir / "transfer.csv", tables.SCORES, whole)
+    tables.write(workdir / "gains.csv", tables.GAINS, gains)
+    tables.write(workdir / "label_efficiency.csv", tables.FRACTIONS, scores)
+    merge_results(workdir, {SECTION: section}, replace=(SECTION,))
+    return tables.text(scores, gains)
+
+
+def _ordered(mine: Mapping[str, Any]) -> dict[str, Any]:
+    """The paper's order of conditions, baselines after; the largest fraction first."""
+    order = [*CONDITIONS, *BASELINES]
+
+    def place(name: str) -> tuple:
+        how = mine[name]["how"]
+        return MODES.index(how["mode"]), order.index(how["condition"]), -how["label_fraction"]
+
+    return {name: mine[name] for name in sorted(mine, key=place)}
+
+
+def _short(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A score without its making: that is under `probes`."""
+    return {k: v for k, v in row.items() if k not in ("how", "calibration", "confusion")}
