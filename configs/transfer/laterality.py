@@ -6,7 +6,7 @@
   python -m launch.bench.laterality --data_dir=DATA --out=OUT --seeds=3
 
 The simulated lesion is mirrored between the classes, and a clip has a random half of the electrodes,
-so that neither an average over the head nor a channel's place in the batch gives the side away. The
+so that neither an average over the head nor a place in the batch gives the side away. The
 published position code (`fourier_truncated`) is the same for the left and the right: it should be
 at chance, as no positions are, and `fourier` above it. No score is published.
 Variants: a position encoding ("fourier", "fourier_truncated", "none"), trained as a whole; with
@@ -37,7 +37,9 @@ def get_config(variant: str = "fourier") -> ConfigDict:
     encoding, _, frozen = variant.partition(":")
     if encoding not in ENCODINGS or frozen not in ("", "tokens"):
         known = ", ".join(repr(name) for name in ENCODINGS)
-        raise ValueError(f"unknown variant {variant!r}: expected {known}, ':tokens' after it, or 'smoke'")
+        raise ValueError(
+            f"unknown variant {variant!r}: expected {known}, ':tokens' after it, or 'smoke'"
+        )
     config.model.position_encoding = encoding
     if frozen:
         config.frozen = TOKENS
