@@ -5,10 +5,11 @@
       --data_dir=DATA
   python -m launch.bench.laterality --data_dir=DATA --out=OUT --seeds=3
 
-The simulated lesion is mirrored between the classes, and a clip has a random half of the electrodes,
-so that neither an average over the head nor a place in the batch gives the side away. The
-published position code (`fourier_truncated`) is the same for the left and the right: it should be
-at chance, as no positions are, and `fourier` above it. No score is published.
+The simulated lesion is mirrored between the classes, and a clip has a random half of the
+electrodes, so that neither an average over the head nor a place in the batch gives the side away.
+The published position code (`fourier_truncated`) is the same for the left and the right: it should
+be at chance, as no positions are, and `fourier` above it. No score is published.
+
 Variants: a position encoding ("fourier", "fourier_truncated", "none"), trained as a whole; with
 ":tokens" after it (as "fourier:tokens") the tokens before channel pooling are frozen as pretraining
 or chance left them, and what pools and reads them is trained: a frozen pooling has already averaged
