@@ -5,6 +5,7 @@
       --data_dir=DATA
   python -m launch.bench.laterality --data_dir=DATA --out=OUT --seeds=3
 
+(one of its trainings by itself: --config=configs/transfer/laterality.py:fourier in launch.pretrain)
 The simulated lesion is mirrored between the classes, and a clip has a random half of the
 electrodes, so that neither an average over the head nor a place in the batch gives the side away.
 The published position code (`fourier_truncated`) is the same for the left and the right: it should
@@ -26,8 +27,8 @@ TOKENS = ("^encoder/tokenizer/",)
 """What makes the tokens before channel pooling, but for the positions that are added to them."""
 
 
-def get_config(variant: str = "fourier") -> ConfigDict:
-    """Variants: an encoding, or one with ":tokens"; "smoke"."""
+def get_config(variant: str = "") -> ConfigDict:
+    """Variants: an encoding ("": fourier), or one with ":tokens"; "smoke"."""
     config = common.twin(
         common.eeg("simulated_wake_eeg", LABELS, clips=2000), steps=600, looks=12, patience=5
     )
@@ -35,7 +36,7 @@ def get_config(variant: str = "fourier") -> ConfigDict:
     config.model.position_encoding = "fourier"
     if variant == "smoke":
         return common.smoke(config)
-    encoding, _, frozen = variant.partition(":")
+    encoding, _, frozen = (variant or ENCODINGS[0]).partition(":")
     if encoding not in ENCODINGS or frozen not in ("", "tokens"):
         known = ", ".join(repr(name) for name in ENCODINGS)
         raise ValueError(
