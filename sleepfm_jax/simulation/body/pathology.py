@@ -159,7 +159,10 @@ def beside_the_eeg(traits: SubjectTraits, seen: Pathology, own: Pathology) -> Su
                 traits.breathing_rate * np.exp(0.06 * seen.autonomic - 0.04 * drowsy), 8.0, 26.0
             )
         ),
-        breathing_irregularity=float(traits.breathing_irregularity * np.exp(0.6 * slow)),
+        # Beyond this single breaths would be hundreds of times as deep as the others.
+        breathing_irregularity=float(
+            np.minimum(traits.breathing_irregularity * np.exp(0.6 * slow), 1.6)
+        ),
         chin_tone=float(traits.chin_tone * np.exp(-0.25 * drowsy + 0.15 * seen.autonomic)),
     )
 
