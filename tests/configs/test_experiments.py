@@ -48,7 +48,7 @@ def encoder_shapes(section):
 def test_an_experiment_can_be_made(name, variant):
     config = get(name, variant)
     assert configuration.check(config) == []
-    params = encoder_shapes(config["model"])
+    params = {"encoder": encoder_shapes(config["model"])}  # groups are said from there
     jax.eval_shape(optim.optimiser(config["optimiser"], config["steps"]).init, params)
     size = sum(leaf.size for leaf in jax.tree.leaves(params))
     if variant == "smoke":
