@@ -17,6 +17,7 @@ machine.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -44,11 +45,13 @@ def pretrain(
     config: Mapping[str, Any], data_dir: str, workdir: str, command: str = ""
 ) -> dict[str, Any]:
     """Trains, and leaves in workdir what `sleepfm_jax.train.train` says, what the run was made of,
-    results.json and report/. Returns what was added to results.json."""
+    what evaluators kept (predictions/DATASET/ROW.npz), results.json and report/. Returns what was
+    added to results.json."""
     import jax
 
     from sleepfm_jax import train
     from sleepfm_jax.data import datasets
+    from sleepfm_jax.metrics import predictions
     from sleepfm_jax.report import page, results, run_folder
     from sleepfm_jax.report.made_by import made_by
 
@@ -58,6 +61,11 @@ def pretrain(
     update = train.train(config, data_dir, workdir, begun)
     update["versions"] = results.versions()
     for row, figures in update["evaluations"].items():
+        kept = figures.pop("predictions", None)
+        if kept is not None and jax.process_index() == 0:
+            about = {**kept.about, **made_by(command)}
+            kept = dataclasses.replace(kept, about=about)
+            predictions.save(predictions.path_of(workdir, about["dataset"], row), kept)
         # The report's headline is that of the first row; the rest stays under its row's name.
         if "retrieval" in figures and "retrieval" not in update:
             update["retrieval"] = figures.pop("retrieval") | {
@@ -67,7 +75,7 @@ def pretrain(
                         for name in config["data"]["datasets"]
                     },
                     "split": config["evaluators"][row]["split"],
-                    "step": config["steps"],
+                    "step": update["step"],
                     "seed": config["seed"],
                     **made_by(command),
                 }

@@ -1,9 +1,12 @@
 """Compute a run's figures anew from its predictions, write its report again, print both.
 
   python -m launch.report --workdir=RUN
+  python -m launch.report --workdir=RUN --paper
 
-RUN is the workdir of launch.pretrain and launch.probe. The report is RUN/report/index.html, one
-page with everything in it; what is missing in RUN is said in its place. Exit code 0 means that it
+RUN is the workdir of launch.pretrain, launch.probe or launch.transfer. The report is
+RUN/report/index.html, one page with everything in it; what is missing in RUN is said in its place.
+With --paper also RUN/paper/: the transfer paper's figures and its table, ours beside the published
+numbers, from what launch.transfer and launch.ablate_channels left in RUN. Exit code 0 means that it
 is there.
 """
 
@@ -21,6 +24,10 @@ _SECONDS = flags.DEFINE_list(
     "seconds", [], "Steps done by other programs, to be listed too: 'build=31,simulate=17'."
 )
 
+_PAPER = flags.DEFINE_bool(
+    "paper", False, "The transfer paper's figures 1-3 and its table too, into RUN/paper/."
+)
+
 
 def main(argv: list[str]) -> int:
     """See the module's docstring."""
@@ -31,9 +38,11 @@ def main(argv: list[str]) -> int:
     from sleepfm_jax.report.results import recompute
 
     workdir = folders.local(_WORKDIR.value, "--workdir")
-    if not any((workdir / name).exists() for name in ("results.json", "predictions")):
+    there = ("results.json", "predictions", *(("transfer.csv",) if _PAPER.value else ()))
+    if not any((workdir / name).exists() for name in there):
         raise StorageError(
-            f"{workdir}: no results.json and no predictions: run launch.pretrain or launch.probe"
+            f"{workdir}: no results.json and no predictions: run launch.pretrain, launch.probe or "
+            "launch.transfer"
         )
     try:
         seconds = {name: float(s) for name, s in (item.split("=") for item in _SECONDS.value)}
@@ -42,6 +51,10 @@ def main(argv: list[str]) -> int:
     if seconds:
         report.merge_results(workdir, {"seconds": seconds})
     recompute(workdir)
+    if _PAPER.value:
+        from sleepfm_jax.report.paper.write import write_paper
+
+        print(f"Paper: {write_paper(workdir)}")
     page = report.write_report(workdir)
     results = json.loads((workdir / "results.json").read_text())
     print(report.text_table(results))

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from sleepfm_jax.transfer import Task
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs" / "transfer"
-_NOT_TASKS = ("__init__", "common", "predicted", "pretraining")
+_NOT_TASKS = ("__init__", "common", "laterality", "predicted", "pretraining")
 
 _TASKS = flags.DEFINE_list("tasks", None, "Of configs/transfer, as tuab or tuab:twin.")
 _CONDITIONS = flags.DEFINE_list(

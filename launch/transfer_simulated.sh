@@ -98,4 +98,4 @@ timed transfer python -m launch.transfer \
   --checkpoint="$(runs twin)" --checkpoint_pe="$(runs twin_pe)" "${more[@]}" \
   --prediction="$prediction" --data_dir="$data" --workdir="$workdir"
 all=$(IFS=,; echo "${seconds[*]}")
-python -m launch.report --workdir="$workdir" --seconds="$all,all=$SECONDS"
+python -m launch.report --workdir="$workdir" --paper --seconds="$all,all=$SECONDS"

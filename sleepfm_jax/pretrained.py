@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -54,14 +54,8 @@ class Pretrained:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """Says which weights these are: 16 hexadecimal digits over all paths and values."""
-        digest = hashlib.sha256()
-        leaves = jax.tree_util.tree_leaves_with_path((self.params, self.stats))
-        for path, leaf in leaves:
-            leaf = np.asarray(leaf)
-            digest.update(f"{path_string(path)}{leaf.shape}{leaf.dtype}".encode())
-            digest.update(np.ascontiguousarray(leaf).tobytes())
-        return digest.hexdigest()[:16]
+        """See `fingerprint_of`."""
+        return fingerprint_of((self.params, self.stats))
 
     def randomised(self, seed: int) -> Pretrained:
         """The same architecture before training: the baseline that says what training added."""
@@ -147,18 +141,48 @@ class Pretrained:
         if unknown := set(outputs) - set(OUTPUTS):
             raise ValueError(f"no such output: {sorted(unknown)}; there are {OUTPUTS}")
         wanted = frozenset(outputs)
-        mesh = sharding.make_mesh()
-        devices = mesh.size
-        batch_size = -(-batch_size // devices) * devices
-        rows = sharding.local_rows(batch_size, mesh)
-        whole = sharding.replicated(mesh)
-        params, stats = jax.device_put((self.params, self.stats), whole)
-        for batch in stream.one_pass(examples, batch_size=batch_size, rows=rows):
-            arrays = sharding.global_batch(batch, mesh, batch_size, rows)
-            out, index = jax.device_get(_forward(self.model, wanted, whole)(params, stats, arrays))
-            for row, number in enumerate(index):
-                if number >= 0:
-                    yield int(number), {name: value[row] for name, value in out.items()}
+
+        def forward(placed):
+            return _forward(self.model, wanted, placed)
+
+        yield from each_row(forward, (self.params, self.stats), examples, batch_size)
+
+
+def fingerprint_of(tree: Any) -> str:
+    """Says which weights these are: 16 hexadecimal digits over all paths and values."""
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        leaf = np.asarray(leaf)
+        digest.update(f"{path_string(path)}{leaf.shape}{leaf.dtype}".encode())
+        digest.update(np.ascontiguousarray(leaf).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def each_row(
+    forward: Callable[[jax.sharding.Sharding], Callable],
+    weights: Any,
+    examples: Examples,
+    size: int,
+) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+    """Outputs of every row, in order, from all devices.
+
+    Args:
+      forward: where outputs are to be → compiled (params, stats, batch) → (outputs, index).
+      weights: (params, stats). size: of a batch, made a multiple of the devices.
+
+    Yields:
+      index of the row, and its outputs by name.
+    """
+    mesh = sharding.make_mesh()
+    size = -(-size // mesh.size) * mesh.size
+    rows, whole = sharding.local_rows(size, mesh), sharding.replicated(mesh)
+    params, stats = jax.device_put(weights, whole)
+    for batch in stream.one_pass(examples, batch_size=size, rows=rows):
+        arrays = sharding.global_batch(batch, mesh, size, rows)
+        out, index = jax.device_get(forward(whole)(params, stats, arrays))
+        for row, number in enumerate(index):
+            if number >= 0:
+                yield int(number), {name: value[row] for name, value in out.items()}
 
 
 @functools.cache
@@ -201,12 +225,31 @@ def _pooled(counts, means, variances) -> tuple[float, np.ndarray, np.ndarray]:
     return float(n.sum()), mean, var
 
 
-def load(folder: str | Path, step: int | None = None) -> Pretrained:
-    """The model of a run of launch.pretrain, without its optimiser.
+class Stored(NamedTuple):
+    """What a checkpoint holds of a run, without its optimiser: `about` it, its configuration in
+    today's layout, the objective, params and stats as numpy-like trees, the folder and the step."""
+
+    about: Mapping[str, Any]
+    config: Mapping[str, Any]
+    objective: Any
+    params: Any
+    stats: Any
+    source: str
+    step: int
+
+    @property
+    def people(self) -> frozenset[str] | None:
+        """Pseudonyms of whom it was trained on; None when it does not say."""
+        return frozenset(self.about["subjects"]) if "subjects" in self.about else None
+
+
+def read(folder: str | Path, step: int | None = None, what: str = "encoder of a run") -> Stored:
+    """What a run of launch.pretrain learned.
 
     Args:
       folder: the run's workdir, its `checkpoints` or its `best` folder.
       step: which checkpoint; None: the newest that is not damaged.
+      what: is asked for, for the message.
 
     Raises:
       CheckpointError: the folder is none, has no such step, holds a converted model with a head, or
@@ -215,11 +258,11 @@ def load(folder: str | Path, step: int | None = None) -> Pretrained:
     """
     checkpoints = open_existing(folder)
 
-    def read(step: int):
+    def read_step(step: int) -> Stored:
         about = checkpoints.about(step)
         if "config" not in about:
             kind = about.get("weights", {}).get("kind", "something else")
-            raise CheckpointError(f"{folder}: holds {kind}, converted, and no encoder of a run")
+            raise CheckpointError(f"{folder}: holds {kind}, converted, and no {what}")
         config = configuration.upgrade(about["config"])
         configuration.check(config)
         objective = experiment.make_objective(config)
@@ -227,22 +270,26 @@ def load(folder: str | Path, step: int | None = None) -> Pretrained:
         shapes = jax.eval_shape(lambda: objective.init(jax.random.key(0)))
         like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), shapes)
         state = checkpoints.restore_parts(step, dict(zip(("params", "batch_stats"), like)))
-        return about, config, state
+        found = state["params"], state["batch_stats"]
+        return Stored(about, config, objective, *found, str(folder), step)
 
-    if step is None:
-        step, (about, config, state) = checkpoints.newest(read)
-    else:
-        about, config, state = read(step)
+    stored = read_step(step) if step is not None else checkpoints.newest(read_step)[1]
     checkpoints.close()
-    params = dict(state["params"])
+    return stored
+
+
+def load(folder: str | Path, step: int | None = None) -> Pretrained:
+    """The model of a run of launch.pretrain, without its optimiser; see `read`."""
+    stored = read(folder, step)
+    params = dict(stored.params)
     return Pretrained(
-        model=experiment.make_model(config),
+        model=experiment.make_model(stored.config),
         params=params.pop("encoder"),
-        stats=state["batch_stats"]["encoder"],
-        config=config,
-        preprocessing=about["preprocessing"],
-        people=frozenset(about["subjects"]) if "subjects" in about else None,
+        stats=stored.stats["encoder"],
+        config=stored.config,
+        preprocessing=stored.about["preprocessing"],
+        people=stored.people,
         others=params,
-        source=str(folder),
-        step=step,
+        source=stored.source,
+        step=stored.step,
     )

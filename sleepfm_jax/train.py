@@ -132,6 +132,7 @@ def _train(config, data_dir, workdir, begun, held: contextlib.ExitStack) -> dict
     during = {name: row for name, row in config["evaluators"].items() if row["every"]}
     figure, largest = config["keep_best"]["figure"], config["keep_best"]["largest"]
     watched = figure.partition("/")[0]  # the row whose looks patience and plateau count
+    patience = config["keep_best"]["patience"]
     writer = MetricWriter(workdir, resume_at=resumed_at, active=first)
     seconds = {"train": 0.0, "evaluate": 0.0}
     progress = tqdm(
@@ -161,7 +162,8 @@ def _train(config, data_dir, workdir, begun, held: contextlib.ExitStack) -> dict
                 seconds["evaluate"] += time.perf_counter() - tick
             about["evaluated"] = evaluated or not looked
             stopping = not about["evaluated"] or stop.requested()
-            enough = watched in looked and evaluated and best.over(step, during[watched]["every"])
+            enough = watched in looked and evaluated and patience > 0
+            enough = enough and best.nothing_since(step, patience * during[watched]["every"])
             saving = step % config["save_every"] == 0 or last or enough or stopping
             if step > resumed_at and saving:
                 best.wait()

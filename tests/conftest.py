@@ -95,3 +95,11 @@ def resplit_data_dir(tmp_path_factory) -> Path:
     from tests.helpers.resplit import build_resplit
 
     return build_resplit(tmp_path_factory.mktemp("resplit"))
+
+
+@pytest.fixture(scope="session")
+def labelled_data_dir(tiny_data_dir, tmp_path_factory) -> Path:
+    """A data_dir of the people of `tiny_data_dir`, labelled (`helpers.labelled_dataset`)."""
+    from tests.helpers.labelled_dataset import build_labelled
+
+    return build_labelled(tiny_data_dir, tmp_path_factory.mktemp("labelled"))

@@ -18,7 +18,7 @@ LAYERS = (  # each may import what is above it, and what shares its place in its
     ("pretrained",),
     ("labelled", "finetuned", "evaluation"),
     ("train", "probe", "interop.checkpoints", "report.run_folder"),
-    ("transfer",),
+    ("transfer", "ablation"),
 )
 PLACE = {
     name: (rank, group)
@@ -48,7 +48,7 @@ ONLY_IN = {
     "xml": ("sleepfm_jax.recordings.scorings.xml_files",),  # its types; defusedxml parses
     "edfio": ("sleepfm_jax.simulation.edf_writer",),
     "flax.nnx": tuple(f"sleepfm_jax.{name}" for name in ("models", "interop")),
-    "torch": ("sleepfm_jax.interop.files", "launch.bench.replica"),
+    "torch": ("sleepfm_jax.interop.files", "launch.bench.replica", "launch.bench.finetune"),
     "safetensors": ("sleepfm_jax.interop.files",),
     "ml_collections": ("configs", "launch"),
     "configs": ("configs", "launch"),

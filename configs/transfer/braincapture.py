@@ -30,12 +30,6 @@ TASK = {
     "dataset": "braincapture",
     "metric": "f1_positive",
     "split": "folds",
-    "paper": {
-        "scratch": (0.6877, 0.0437),
-        "pretrained": (0.8019, 0.0604),
-        "pretrained_pe": (0.8666, 0.022),
-        "sota": (0.7274, 0.0216, "as the paper's table has it"),
-    },
     "protocol": "overlapping random splits by subject, 80 / 10 / 10 %; F1 of the positive class",
 }
 LABELS = ("normal", "abnormal")

@@ -31,12 +31,6 @@ TASK = {
     "dataset": "chb_mit",
     "metric": "balanced_accuracy",
     "split": "folds",
-    "paper": {
-        "scratch": (0.6678, 0.0581),
-        "pretrained": (0.718, 0.0512),
-        "pretrained_pe": (0.7468, 0.0333),
-        "sota": (0.7398, 0.0284, "as the paper's table has it"),
-    },
     "protocol": (
         "overlapping random splits by subject, 80 / 10 / 10 %; .5 % of the clips are seizures"
     ),

@@ -37,11 +37,6 @@ TASK = {
     "metric": "f1",
     "split": "other dataset",
     "labels": ("1dAVb", "RBBB", "LBBB", "AF"),
-    "paper": {
-        "scratch": (0.759, 0.071),
-        "pretrained": (0.77, 0.068),
-        "sota": (0.784, 0.086, "as the paper's table has it"),
-    },
     "protocol": "trained on CODE-15, one random split by exam; ± is not over folds",
 }
 LABELS = ("1dAVb", "RBBB", "LBBB", "SB", "AF", "ST")

@@ -27,7 +27,6 @@ TASK = {
     "dataset": "eegmat",
     "metric": "balanced_accuracy",
     "split": "folds",
-    "paper": {},
     "protocol": "no task of the paper's",
 }
 LABELS = ("rest", "arithmetic")

@@ -37,11 +37,6 @@ TASK = {
     "metric": "f1",
     "split": "other dataset",
     "labels": ("1dAVb", "RBBB", "LBBB", "AF"),
-    "paper": {
-        "scratch": (0.691, 0.045),
-        "pretrained": (0.713, 0.023),
-        "sota": (0.763, 0.028, "as the paper's table has it"),
-    },
     "protocol": "trained on CODE-15, one random split by exam; ± is not over folds",
 }
 LABELS = ("1dAVb", "RBBB", "LBBB", "SB", "AF", "ST")

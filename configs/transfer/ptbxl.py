@@ -43,11 +43,6 @@ TASK = {
     "metric": "f1",
     "split": "other dataset",
     "labels": ("RBBB", "LBBB", "SB", "AF"),
-    "paper": {
-        "scratch": (0.782, 0.066),
-        "pretrained": (0.807, 0.071),
-        "sota": (0.803, 0.107, "as the paper's table has it"),
-    },
     "protocol": "trained on CODE-15, one random split by exam; ± is not over folds",
 }
 LABELS = ("1dAVb", "RBBB", "LBBB", "SB", "AF", "ST")
@@ -57,13 +52,11 @@ VARIANTS = {
         "metric": "auroc",
         "split": "official",
         "labels": ("NORM", "MI", "STTC", "CD", "HYP"),
-        "paper": {},
         "protocol": "PTB-XL's own folds: 1-8 to train on, 9 to validate, 10 to test",
     },
     "rhythm": {
         "split": "official",
         "metric": "auroc",
-        "paper": {},
         "protocol": "PTB-XL's own folds: 1-8 to train on, 9 to validate, 10 to test",
     },
 }

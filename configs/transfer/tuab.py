@@ -30,12 +30,6 @@ TASK = {
     "dataset": "tuab",
     "metric": "balanced_accuracy",
     "split": "official",
-    "paper": {
-        "scratch": (0.7886, 0.0439),
-        "pretrained": (0.8255, 0.0023),
-        "pretrained_pe": (0.8303, 0.0074),
-        "sota": (0.8315, 0.0014, "REVE-Base"),
-    },
     "protocol": (
         "official test set; 10 % of the training subjects are validation; ± over draws "
         "of these, with one and the same test set"

@@ -32,12 +32,6 @@ TASK = {
     "dataset": "tuev",
     "metric": "balanced_accuracy",
     "split": "official",
-    "paper": {
-        "scratch": (0.5585, 0.0168),
-        "pretrained": (0.6612, 0.0252),
-        "pretrained_pe": (0.6387, 0.0267),
-        "sota": (0.6759, 0.0229, "REVE-Base"),
-    },
     "protocol": "official test set; 10 % of the training subjects are validation",
 }
 LABELS = ("bckg", "pled", "artf", "eyem", "gped", "spsw")

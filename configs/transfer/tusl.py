@@ -30,12 +30,6 @@ TASK = {
     "dataset": "tusl",
     "metric": "auroc",
     "split": "folds",
-    "paper": {
-        "scratch": (0.6709, 0.0436),
-        "pretrained": (0.7179, 0.0388),
-        "pretrained_pe": (0.7457, 0.037),
-        "sota": (0.731, 0.012, "FEMBA-Base"),
-    },
     "protocol": "overlapping random splits by subject, 80 / 10 / 10 %",
 }
 LABELS = ("normal", "complex_background", "seizure", "slowing")

@@ -64,7 +64,7 @@ class Classification:
         if self.label_kind == "multilabel":
             known = np.isfinite(labels).any(axis=1)
             return labels[known].astype(np.float64), known
-        known = (labels == 1).any(axis=1)
+        known = (labels == 1).sum(axis=1) == 1
         return np.nan_to_num(labels[known]).argmax(axis=1), known
 
     def _figures(self, label: np.ndarray, p: np.ndarray) -> Iterator[tuple[str, float]]:

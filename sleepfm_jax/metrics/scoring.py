@@ -367,3 +367,9 @@ def _notes(found: dict[str, Any], classes: list[str]) -> list[str]:
         notes = [note for note in notes if not note.startswith("label ")]
         notes += [f"label {classes[k]!r} is not scored: {why}" for k, why in excluded.items()]
     return notes
+
+
+def weighted(predictions: Predictions) -> tuple[Statistic, dict[str, np.ndarray]]:
+    """The figures of a row, means over its seeds, for any weights of its examples; and which
+    examples hold what the figures average over (`intervals.person_intervals`)."""
+    return _statistic(predictions), _holders(predictions)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import io
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,6 +101,11 @@ DARK = Theme(
 
 def png(draw, theme: Theme, *arguments) -> bytes:
     """The PNG of `draw(theme, *arguments)`, in the theme's colours."""
+    return rendered("png", draw, theme, *arguments)
+
+
+def rendered(form: str, draw, theme: Theme, *arguments) -> bytes:
+    """The figure as "png" or "pdf"; the same figure gives the same bytes."""
     style = {
         "font.family": "DejaVu Sans",
         "font.size": 9.5,
@@ -123,12 +129,15 @@ def png(draw, theme: Theme, *arguments) -> bytes:
         "axes.titlepad": 10,
         "legend.frameon": False,
         "path.simplify": True,
+        "pdf.fonttype": 42,  # text stays text
     }
+    said = {"png": {"Software": None}, "pdf": {"Creator": None, "CreationDate": None}}[form]
+    logging.getLogger("fontTools").setLevel(logging.WARNING)  # it lists every table of a font
     with rc_context(style):
         figure = draw(theme, *arguments)
         FigureCanvasAgg(figure)
         out = io.BytesIO()
-        figure.savefig(out, format="png", dpi=_DPI, metadata={"Software": None})
+        figure.savefig(out, format=form, dpi=_DPI, metadata=said)
     return out.getvalue()
 
 

@@ -9,6 +9,7 @@ figures and needs nothing else, and the same figures as PNG files beside it. It 
 * `results.json`: `retrieval`, `probes` {dataset: {row: figures}}, `differences` {dataset: {"a-b":
   one}}, `seconds` {step: s}, `versions`;
 * `predictions/<dataset>/<row>.npz`: what pictures of people, classes, curves and nights are of;
+* `transfer.csv`, `gains.csv` (`launch.transfer`), where they are there;
 * `config.json`; `example_clip.npz` (signals [C, T] with NaN where invalid, names, modalities,
   sfreq, stages, subject); `build_reports/*.json`.
 
@@ -29,6 +30,7 @@ import markupsafe
 import numpy as np
 
 from sleepfm_jax.report import retrieval_section, sections, sections_data, sections_probes
+from sleepfm_jax.report.paper import section as transfer_section
 from sleepfm_jax.report.results import (
     RESULTS,
     merge_results,
@@ -40,7 +42,13 @@ from sleepfm_jax.report.results import (
 
 __all__ = ["merge_results", "text_table", "versions", "write_report"]
 
-_FIGURES = ("loss*", "retrieval*", "example_clip*", "probes-*")  # files of ours, without ending
+_FIGURES = (
+    "loss*",
+    "retrieval*",
+    "example_clip*",
+    "probes-*",
+    "transfer*",
+)  # files of ours, without ending
 
 
 def write_report(workdir: str | os.PathLike[str]) -> Path:
@@ -64,6 +72,9 @@ def write_report(workdir: str | os.PathLike[str]) -> Path:
     series, unreadable, metrics_problem = _read_metrics(workdir / "metrics.jsonl")
     builds, build_problems = _read_builds(workdir / "build_reports")
 
+    transferred = results.get("transfer")
+    ours = frozenset(transferred) if isinstance(transferred, dict) else frozenset()
+
     def section(build: Callable[..., dict], problem: str | None, *arguments) -> dict:
         if problem:
             return {"problem": problem}
@@ -79,13 +90,22 @@ def write_report(workdir: str | os.PathLike[str]) -> Path:
         "evaluations": section(sections.evaluations, results_problem, results),
         "retrieval": section(retrieval_section.retrieval, results_problem, results),
         "clip": section(sections_data.clip, None, workdir / "example_clip.npz", folder),
-        "probes": section(sections_probes.probes, None, results, results_problem, workdir, folder),
+        "transfer": section(transfer_section.transfer, None, workdir, folder),
+        "probes": section(
+            sections_probes.probes,
+            None,
+            _of_probes(results),
+            results_problem,
+            workdir,
+            folder,
+            ours,
+        ),
         "builds": [section(sections_data.build, None, *build) for build in builds],
         "config": section(sections_data.config, config_problem, config),
         "versions": section(sections.pairs, results_problem, results, "versions"),
         "seconds": section(sections.seconds, results_problem, results),
     }
-    headline = section(sections.headline, None, results, series, builds)
+    headline = section(sections.headline, None, _of_probes(results), series, builds)
     html = _template().render(
         name=workdir.resolve().name,
         written=f"{datetime.now():%Y-%m-%d %H:%M}",
@@ -97,6 +117,18 @@ def write_report(workdir: str | os.PathLike[str]) -> Path:
     page = folder / "index.html"
     replace_file(page, html)
     return page
+
+
+def _of_probes(results: dict) -> dict:
+    """The results without the rows of launch.transfer, which have a section of their own."""
+    transferred = results.get("transfer")
+    if not isinstance(transferred, dict):
+        return results
+    kept = dict(results)
+    for name in ("probes", "differences"):
+        if isinstance(found := results.get(name), dict):
+            kept[name] = {task: rows for task, rows in found.items() if task not in transferred}
+    return kept
 
 
 def _template() -> jinja2.Template:

@@ -29,14 +29,22 @@ from sleepfm_jax.report.results import (
 )
 
 
-def probes(results: dict, problem: str | None, workdir: Path, folder: Path) -> dict:
+def probes(
+    results: dict,
+    problem: str | None,
+    workdir: Path,
+    folder: Path,
+    without: frozenset[str] = frozenset(),
+) -> dict:
     """All datasets that have figures, differences or predictions.
 
     Args:
       problem: what is wrong with results.json; said beside what the predictions show.
+      without: names of what is shown elsewhere.
     """
     scored, differences = probes_of(results), differences_of(results)
     found, problems = predictions.load_all(workdir)
+    found = {name: rows for name, rows in found.items() if name not in without}
     names = list(dict.fromkeys([*scored, *differences, *found]))
     if not names and not problems:
         return {"problem": problem or "results.json holds no probe results."}

@@ -17,13 +17,12 @@ class KeepBest:
     """Keeps one checkpoint in a folder of its own, where `config.keep_best.figure` names a figure.
 
     Args:
-      wanted: `config.keep_best`: figure, such as "validation/loss", largest and patience.
+      wanted: `config.keep_best`: figure, such as "validation/loss", and largest.
       held: what `look` returned last, when a run goes on.
     """
 
     def __init__(self, folder: Path, wanted: Mapping[str, Any], held: Mapping[str, Any] | None):
         self._figure, self._largest = wanted["figure"], wanted["largest"]
-        self._patience = wanted["patience"]
         # Of another figure, where the configuration has changed, it says nothing.
         self._held = dict(held) if held and held["figure"] == self._figure else None
         self._checkpoints = Checkpoints(folder, keep=1) if self._figure else None
@@ -59,14 +58,9 @@ class KeepBest:
                 self._checkpoints.save(step, state, {**about, "best": self._held})
         return self._held
 
-    def over(self, step: int, every: int) -> bool:
-        """Have the last looks, as many as the patience, brought nothing better?
-
-        Args:
-          step: of a look. every: steps from look to look.
-        """
-        best = self._held["step"] if self._held else 0
-        return bool(self._patience) and step - best >= self._patience * every
+    def nothing_since(self, step: int, steps: int) -> bool:
+        """Has nothing better come within so many steps (more than 0) before this one?"""
+        return step - (self._held["step"] if self._held else 0) >= steps
 
     def weights(self, state: Any) -> Any:
         """A state with step, parameters and statistics of the best; the same where there is none.

@@ -131,10 +131,11 @@ def test_the_encoder_has_no_defaults_of_its_own():
         ("model.dtype", "float31", "one of float32, bfloat16"),
         ("model.dtype", None, "one of float32, bfloat16"),
         ("model.batch_statistics", "both", "one of joint, per_modality"),
+        ("model.sequences", "lead", "one of modality, channel"),
         ("model.encode_absent", 1, "True or False"),
         ("model.kind", "sleepfn", "one of sleepfm"),
         ("model", "sleepfm", "a section with a kind"),
-        ("objective.kind", "triplet", "one of contrastive"),
+        ("objective.kind", "triplet", "contrastive, or a module"),
         ("objective.loss", "triplet", "one of leave_one_out, pairwise"),
         ("objective.log_scale", 5.0, "at most max_log_scale=4.6052"),
         ("objective.log_scale", -1.0, "0 or more"),
@@ -300,7 +301,7 @@ def test_a_kind_is_one_entry(monkeypatch):
     made["objective"]["strength"] = -1
     with pytest.raises(ConfigError, match=r"config\.objective\.strength is -1; expected 0 or more"):
         config.check(made)
-    with pytest.raises(ConfigError, match="expected one of contrastive, toy"):
+    with pytest.raises(ConfigError, match="contrastive, toy, or a module"):
         config.defaults(objective="toi")
 
 
@@ -312,7 +313,8 @@ def test_a_flat_configuration_is_brought_to_todays_layout():
     now = config.upgrade(FLAT)
     assert before == FLAT  # not changed in place
     assert config.check(now) == []
-    assert now["model"] == {"kind": "sleepfm", "batch_statistics": "per_modality"} | FLAT["encoder"]
+    model = {"kind": "sleepfm", "batch_statistics": "per_modality"} | FLAT["encoder"]
+    assert now["model"] == config.section_defaults("model", "sleepfm") | model
     assert now["objective"] == {
         "kind": "contrastive",
         "loss": "pairwise",

@@ -16,6 +16,7 @@ from flax import nnx
 from ml_collections import config_flags
 
 from sleepfm_jax import config as configuration
+from sleepfm_jax import experiment
 from sleepfm_jax.models.encoder import Encoder, EncoderConfig
 from sleepfm_jax.training import optim
 
@@ -48,7 +49,8 @@ def encoder_shapes(section):
 def test_an_experiment_can_be_made(name, variant):
     config = get(name, variant)
     assert configuration.check(config) == []
-    params = {"encoder": encoder_shapes(config["model"])}  # groups are said from there
+    objective = experiment.make_objective(config)
+    params, _ = jax.eval_shape(lambda: objective.init(jax.random.key(0)))
     jax.eval_shape(optim.optimiser(config["optimiser"], config["steps"]).init, params)
     size = sum(leaf.size for leaf in jax.tree.leaves(params))
     if variant == "smoke":

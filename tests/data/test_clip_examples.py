@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -116,6 +117,28 @@ def test_a_coin_chooses_for_its_row_whoever_its_neighbours_are():
     np.testing.assert_array_equal(even, [[0, 200, 500]] * 2)
 
 
+def test_channels_are_left_out_by_a_rows_coins_and_one_of_each_modality_stays():
+    records = NumberedRecords(2, modalities=("bas",) * 3 + ("ecg",))
+    whole = ClipExamples(records, LAYOUT)
+    mostly = ClipExamples(records, LAYOUT, channel_dropout=0.8)
+    coins = [(3, 0, row) for row in range(200)]
+    rows = np.array([0] * 200)
+    batch = mostly.batch(rows, coins)
+    there = batch["mask"].all(-1)  # [B, C]
+    np.testing.assert_array_equal(there, batch["mask"].any(-1))
+    assert there[:, 3].all() and there[:, :3].any(1).all()
+    counts = np.bincount(there[:, :3].sum(1), minlength=4)
+    # None of three stays with .8 ** 3 = .51, then one does; 200 draws.
+    assert counts[1] > 150 and counts[2] > 5 and (there[:, :3].mean(0) > 0.2).all()
+    full = whole.batch(rows, coins)
+    np.testing.assert_array_equal(batch["signals"][there], full["signals"][there])
+    assert not batch["signals"][~there].any() and not batch["scale"][~there].any()
+    assert np.isnan(batch["positions"][~there]).all()
+    alone = [mostly.batch(rows[:1], [coin])["mask"][0] for coin in coins[:9]]
+    np.testing.assert_array_equal(batch["mask"][:9], alone)
+    assert mostly.batch(rows)["mask"].all(), "nothing is drawn where there are no coins"
+
+
 def test_clips_longer_than_the_model_are_refused():
     longest = dataclasses.replace(LAYOUT, max_patches=4)
     assert ClipExamples(NumberedRecords(1), longest).patches == 4
@@ -208,3 +231,26 @@ def test_a_channel_that_is_no_voltage_has_no_published_input(unit, told):
     collate([record], LAYOUT, 4)
     only_bas = dataclasses.replace(IN_UNITS, slots=(("bas", 3),))
     collate([record], only_bas, 4)  # what takes no slot does not matter
+
+
+# --- labels by name -------------------------------------------------------------------------------
+
+
+class OfTwoDatasets(NumberedRecords):
+    """One with classes AF and SR, one with LBBB and AF; each record is of its first class."""
+
+    metadata_of: ClassVar = {"a": {"classes": ["AF", "SR"]}, "b": {"classes": ["LBBB", "AF"]}}
+
+    def with_classes(self, index):
+        record = dataclasses.replace(self[index], labels=np.array([1, 0], np.float32))
+        return record, self.metadata_of["ab"[index % 2]]["classes"]
+
+
+def test_labels_are_found_by_name_in_each_dataset():
+    layout = dataclasses.replace(LAYOUT, labels=("LBBB", "AF"))
+    batch = ClipExamples(OfTwoDatasets(4), layout).batch(np.array([0, 1, 3]))
+    np.testing.assert_array_equal(batch["labels"], [[np.nan, 1], [1, 0], [1, 0]])
+    assert batch["labels"].dtype == np.float32
+    strange = dataclasses.replace(LAYOUT, labels=("normal", "abnormal"))
+    with pytest.raises(DatasetError, match=r"none of the labels normal, abnormal .* a has AF, SR"):
+        ClipExamples(OfTwoDatasets(4), strange)

@@ -170,6 +170,8 @@ def test_datasets_with_other_labels_train_together(folder, labelled):
     both = datasets.Records([folder, labelled], "train")
     assert datasets.Records([labelled], "train")[0].labels.shape == (2,)
     assert both[0].labels.shape == both[len(both) - 1].labels.shape == (0,)
+    last, classes = both.with_classes(len(both) - 1)
+    assert last.labels.shape == (2,) and list(classes) == ["a", "b"]
     examples = ClipExamples(both, Layout((("bas", 2), ("resp", 1)), 640))
     batch = next(stream.training(examples, batch_size=len(both), seed=0))
     np.testing.assert_array_equal(np.sort(batch["index"]), np.arange(len(both)))

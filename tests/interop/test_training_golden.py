@@ -12,7 +12,6 @@ from configs import sleepfm
 from sleepfm_jax import config as configuration
 from sleepfm_jax import experiment
 from sleepfm_jax.interop import from_torch, to_torch
-from sleepfm_jax.models import encoder
 from sleepfm_jax.training import optim
 from sleepfm_jax.training import state as train_state
 from sleepfm_jax.training.step import means, step_function
@@ -61,18 +60,6 @@ BEFORE_KINK = ("patch_embedding.", "spatial_pooling.")
 @pytest.fixture(scope="module")
 def golden(shared):
     return np.load(shared / "golden" / "h_pretrain_steps_tiny.npz")
-
-
-@pytest.fixture
-def precision(request, monkeypatch):
-    """`float32`, or `float64` with the package's arithmetic in it: its source says float32."""
-    if request.param == "float32":
-        yield request.param
-        return
-    monkeypatch.setattr(encoder, "DTYPES", ("float32", "float64"))
-    monkeypatch.setattr(jnp, "float32", jnp.float64)
-    with jax.enable_x64(True):
-        yield request.param
 
 
 def reference_objective(loss, slots, precision="float32"):

@@ -110,3 +110,43 @@ def test_float32_unless_the_arrays_are_float64():
     with jax.enable_x64(True):
         assert dtype(logits) == jnp.float32
         assert dtype(logits.astype(np.float64)) == jnp.float64
+
+
+# --- any number of labels ---------------------------------------------------------------------
+
+
+def binary_by_definition(logits, labels, mask, smoothing):
+    """(loss, gradient) in float64, one label after the other."""
+    total, size, gradient = 0.0, 0, np.zeros(logits.shape)
+    for place in np.ndindex(labels.shape):
+        if not mask[place] or np.isnan(labels[place]):
+            continue
+        p = 1 / (1 + np.exp(-np.float64(logits[place])))
+        target = np.float64(labels[place]) * (1 - smoothing) + smoothing / 2
+        total -= target * np.log(p) + (1 - target) * np.log1p(-p)
+        gradient[place] = p - target
+        size += 1
+    return (total / size, gradient / size) if size else (0.0, gradient)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_binary_cross_entropy_is_its_definition(smoothing):
+    rng = np.random.default_rng(2)
+    logits = (3 * rng.standard_normal((6, 4))).astype(np.float32)
+    labels = rng.integers(0, 2, (6, 4)).astype(np.float32)
+    labels[rng.random((6, 4)) < 0.2] = np.nan
+    loss_of = functools.partial(classification.binary_cross_entropy, label_smoothing=smoothing)
+    both = jax.jit(jax.value_and_grad(loss_of))
+    for mask in (rng.random((6, 4)) < 0.7, np.ones((6, 4), bool), np.zeros((6, 4), bool)):
+        wanted, slope = binary_by_definition(logits, labels, mask, smoothing)
+        spoiled = np.where(mask & np.isfinite(labels), logits, np.nan)
+        loss, gradient = both(spoiled, labels, mask)
+        np.testing.assert_allclose(loss, wanted, rtol=1e-5)
+        np.testing.assert_allclose(gradient, slope, rtol=1e-5, atol=1e-7)
+        np.testing.assert_array_equal(gradient[~mask | np.isnan(labels)], 0)
+    far = np.array([[200.0, -200.0]], np.float32)
+    loss, gradient = both(far, np.array([[0.0, 1.0]], np.float32), np.ones((1, 2), bool))
+    np.testing.assert_allclose(loss, 200 * (1 - smoothing / 2), rtol=1e-6)
+    assert np.isfinite(gradient).all()
+    with pytest.raises(ValueError, match="do not fit"):
+        classification.binary_cross_entropy(logits, labels[:, :2])

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from sleepfm_jax.report import page as report
+from tests.helpers.transfer_run import made_run
 
 HOSTILE = "<script>alert('x')</script>.edf"
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -353,3 +354,18 @@ def test_versions_name_what_numbers_depend_on():
     assert re.fullmatch(r"\d+\.\d+\.\d+.*", found["python"])
     assert found["numpy"] == np.__version__
     assert {"jax", "flax", "optax", "orbax-checkpoint", "grain", "sleepfm-jax"} <= set(found)
+
+
+def test_transfer_has_a_section_of_its_own(tmp_path):
+    made_run(tmp_path, ["tuab:twin"])
+    row = _row(0.6)
+    results = {"transfer": {"tuab:twin": {"scratch.finetune": row}}}
+    results["probes"] = {"tuab:twin": {"scratch.finetune": row}, "nights": {"pretrained": row}}
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    html = report.write_report(tmp_path).read_text()
+    assert 'href="#transfer"' in html and "TUAB, simulated" in html
+    assert "nothing published is comparable" in html and "[0.609, 0.688]" in html
+    assert 'id="probes-nights"' in html and 'id="probes-tuab' not in html
+    assert (tmp_path / "report" / "transfer-simulated.png").exists()
+    (tmp_path / "transfer.csv").unlink()
+    assert 'id="transfer"' not in report.write_report(tmp_path).read_text()

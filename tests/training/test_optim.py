@@ -120,6 +120,17 @@ def test_the_oracle_is_adamw():
     compare(by_path(found), expected(params, grads, lambda name: 1.0))
 
 
+def test_everything_decays_where_asked_for():
+    params = model()
+    grads = gradients(params, 4)
+    found, _ = run(optim.optimiser(PLAIN | {"decay_all": True}, 10), params, grads)
+    moved = [by_path(g) for g in grads]
+    wanted = {
+        name: adamw(p, [g[name] for g in moved], 0.1, True) for name, p in by_path(params).items()
+    }
+    compare(by_path(found), wanted)
+
+
 def test_the_first_group_that_fits_gives_the_rate():
     params = model()
     grads = gradients(params, 3)

@@ -47,6 +47,7 @@ def begin(folder, config, create):
     """`start` on the mesh that all runs have; its checkpoints are closed."""
     mesh = sharding.make_mesh()
     shardings = sharding.tree_shardings(jax.eval_shape(create), mesh, sharding.REPLICATED)
+    create = jax.jit(create, out_shardings=shardings)
     checkpoints = Checkpoints(folder)
     try:
         found = start(checkpoints, json.loads(json.dumps(config)), create, shardings, {})

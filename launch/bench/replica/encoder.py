@@ -22,6 +22,7 @@ torch.backends.mha.set_fastpath_enabled(False)
 
 CONV_CHANNELS = (4, 8, 16, 32, 64, 128)
 MODES = ("leave_one_out", "pairwise")
+MLP_DIM = 2048  # hidden numbers of every published feed-forward
 
 
 class PatchTokenizer(nn.Module):
@@ -58,12 +59,19 @@ class AttentionPooling(nn.Module):
     """
 
     def __init__(
-        self, width: int, heads: int, dropout: float, *, early_return: bool, mean_over_padding: bool
+        self,
+        width: int,
+        heads: int,
+        dropout: float,
+        *,
+        early_return: bool,
+        mean_over_padding: bool,
+        mlp_dim: int = MLP_DIM,
     ):
         super().__init__()
         self.early_return, self.mean_over_padding = early_return, mean_over_padding
         self.transformer_layer = nn.TransformerEncoderLayer(
-            width, heads, dropout=dropout, batch_first=True
+            width, heads, mlp_dim, dropout=dropout, batch_first=True
         )
 
     def forward(self, x: Tensor, padding: Tensor | None = None) -> Tensor:
@@ -109,10 +117,12 @@ def fourier_code(positions: Tensor, width: int, frequencies: int = 8) -> Tensor:
     return torch.cat([phase.cos(), phase.sin()], dim=-1)
 
 
-def transformer(width: int, heads: int, layers: int, dropout: float) -> nn.TransformerEncoder:
-    """The pre-norm stack: feed-forward 2,048, ReLU, no LayerNorm at its end."""
+def transformer(
+    width: int, heads: int, layers: int, dropout: float, mlp_dim: int = MLP_DIM
+) -> nn.TransformerEncoder:
+    """The pre-norm stack: ReLU, no LayerNorm at its end."""
     layer = nn.TransformerEncoderLayer(
-        width, heads, dropout=dropout, batch_first=True, norm_first=True
+        width, heads, mlp_dim, dropout=dropout, batch_first=True, norm_first=True
     )
     return nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
 
@@ -141,9 +151,14 @@ class SetTransformer(nn.Module):
         max_tokens: int = 128,
         early_return: bool = True,
         mean_over_padding: bool = False,
+        mlp_dim: int = MLP_DIM,
     ):
         super().__init__()
-        switches = {"early_return": early_return, "mean_over_padding": mean_over_padding}
+        switches = {
+            "early_return": early_return,
+            "mean_over_padding": mean_over_padding,
+            "mlp_dim": mlp_dim,
+        }
         self.width = width
         self.patch_embedding = PatchTokenizer(patch, width)
         if channel_positions:
@@ -153,7 +168,7 @@ class SetTransformer(nn.Module):
         self.spatial_pooling = AttentionPooling(width, pooling_heads, dropout, **switches)
         self.positional_encoding = TimePositions(width, max_tokens)
         self.layer_norm = nn.LayerNorm(width)
-        self.transformer_encoder = transformer(width, heads, layers, dropout)
+        self.transformer_encoder = transformer(width, heads, layers, dropout, mlp_dim)
         self.temporal_pooling = AttentionPooling(width, pooling_heads, dropout, **switches)
 
     def forward(

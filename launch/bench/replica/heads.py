@@ -1,4 +1,4 @@
-"""Heads of the transfer paper in PyTorch, beside `torch_replica`; evaluation only.
+"""Heads of the transfer paper in PyTorch, beside the encoder's replica.
 
 Same terms as there: written from docs/field.md and the fixtures, published names and layouts.
 """
@@ -72,29 +72,35 @@ class LinearHead(nn.Module):
 class ResidualBlock(nn.Module):
     """[B, D, S] → [B, D, S]."""
 
-    def __init__(self, width: int, kernel: int):
+    def __init__(self, width: int, kernel: int, dropout: float):
         super().__init__()
+        self.dropout = nn.Dropout(dropout)
         self.conv1 = nn.Conv1d(width, width, kernel, padding=kernel // 2, bias=False)
         self.bn1 = nn.BatchNorm1d(width)
         self.conv2 = nn.Conv1d(width, width, kernel, padding=kernel // 2, bias=False)
         self.bn2 = nn.BatchNorm1d(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = torch.relu(self.bn1(self.conv1(x)))
-        return torch.relu(x + self.bn2(self.conv2(h)))
+        h = self.dropout(torch.relu(self.bn1(self.conv1(x))))
+        return self.dropout(torch.relu(x + self.bn2(self.conv2(h))))
 
 
 class ResBlocksHead(nn.Module):
-    """The ECG head: tokens [B, S, D] → logits [B, K]."""
+    """The ECG head: tokens [B, S, D] → logits [B, K]; blocks drop half as much as the stem."""
 
-    def __init__(self, width: int, classes: int, blocks: int = 2, kernel: int = 7):
+    def __init__(
+        self, width: int, classes: int, blocks: int = 2, kernel: int = 7, *, dropout: float = 0.2
+    ):
         super().__init__()
         self.stem = nn.Sequential(
             nn.Conv1d(width, width, kernel, padding=kernel // 2, bias=False),
             nn.BatchNorm1d(width),
             nn.ReLU(),
+            nn.Dropout(dropout),
         )
-        self.blocks = nn.ModuleList(ResidualBlock(width, kernel) for _ in range(blocks))
+        self.blocks = nn.ModuleList(
+            ResidualBlock(width, kernel, dropout / 2) for _ in range(blocks)
+        )
         self.classifier = nn.Linear(width, classes)
 
     def forward(self, tokens: Tensor) -> Tensor:

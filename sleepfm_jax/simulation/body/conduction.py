@@ -85,10 +85,10 @@ def waves(
         return parts
     toward_late = np.asarray(_LATE[pathology.bundle])
     grown = np.clip(more / 0.04, 0.0, 1.5)
-    size = (0.42 if pathology.bundle == "right" else 0.40) * late_height * (0.55 + 0.45 * grown)
+    size = (0.42 if pathology.bundle == "right" else 0.40) * late_height * (0.8 + 0.2 * grown)
     parts.append(Wave(centre, width, size, toward_late))
     # T turns away from the side that is late.
-    turned = toward[4] * (1.0 - 0.4 * grown) - 0.3 * grown * toward_late
+    turned = toward[4] * 0.7 - (0.2 + 0.1 * grown) * toward_late
     parts[4] = parts[4]._replace(toward=turned)
     return parts
 
@@ -96,7 +96,7 @@ def waves(
 def draw_habit(rng: np.random.Generator) -> np.ndarray:
     """How someone's QRS ends, for `waves`: in any direction, mostly small."""
     toward = rng.standard_normal(3)
-    return float(rng.exponential(0.45)) * toward / np.linalg.norm(toward)
+    return float(rng.exponential(0.55)) * toward / np.linalg.norm(toward)
 
 
 def ventricular(parts: list[Wave]) -> list[Wave]:

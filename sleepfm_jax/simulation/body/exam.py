@@ -26,7 +26,7 @@ PR_CUT, QRS_CUT, SLOW, FAST = 0.200, 0.120, 60.0, 100.0
 CUTS = {"1dAVb": PR_CUT, "RBBB": QRS_CUT, "LBBB": QRS_CUT, "SB": -SLOW, "AF": 0.5, "ST": FAST}
 """Of each label's latent, from which up a reader without error says it."""
 
-_COMPLETE = 0.40  # of the bundle blocks, that are 120 ms wide
+_COMPLETE = 0.36  # of the bundle blocks, that are 120 ms wide
 _MISSED, _IMAGINED = 0.08, 0.12  # of the labels: overlooked; of no one who has it
 # of a reader's measure of each: s, beats a minute
 _ERROR = {"1dAVb": 0.005, "RBBB": 0.004, "LBBB": 0.004, "SB": 1.5, "AF": 0.0, "ST": 2.0}
@@ -148,10 +148,10 @@ def draw_person(rng: np.random.Generator, site: Site, rare: float = 1.0) -> Pers
     draw = rng.random()
     if draw < kinds.sum():
         bundle = "right" if draw < kinds[0] else "left"
-        # 40 % of a normal distribution lie above 0.120 s, around which it is densest
-        qrs = float(np.clip(QRS_CUT - 0.0041 + 0.016 * z[3], 0.094, 0.160))
-    elif rng.random() < 0.12:  # slow everywhere, neither bundle
-        qrs = float(rng.uniform(0.102, 0.145))
+        # 36 % of a normal distribution lie above 0.120 s, around which it is densest
+        qrs = float(np.clip(QRS_CUT - 0.0057 + 0.016 * z[3], 0.094, 0.160))
+    elif rng.random() < 0.25:  # slow everywhere, neither bundle
+        qrs = float(rng.uniform(0.102, 0.150))
     fibrillation = 0.0
     if rng.random() < 1.15 * share["AF"]:
         fibrillation = float(rng.choice([1.0, rng.uniform(0.3, 0.95)], p=[0.65, 0.35]))
@@ -175,16 +175,16 @@ def draw_person(rng: np.random.Generator, site: Site, rare: float = 1.0) -> Pers
         rate=float(np.clip(rate, 38.0, 150.0)),
         fast=float(np.clip(log_normal(82.0, 0.22), 45.0, 150.0)),
         ventricular=bool(rng.random() < 0.3),
-        spread=float(np.clip(log_normal(0.14, 0.40), 0.05, 0.28)),
-        arrhythmia=float(np.clip(log_normal(0.045, 0.8), 0.003, 0.18)),
+        spread=float(np.clip(log_normal(0.13, 0.40), 0.05, 0.28)),
+        arrhythmia=float(np.clip(log_normal(0.05, 0.8), 0.003, 0.18)),
         early=float(rng.uniform(0.22, 0.42)),
         heights=heights,
         directions=directions,
-        late=log_normal(0.85, 0.5),
+        late=log_normal(0.75, 0.5),
         habit=conduction.draw_habit(rng),
         amplitude=log_normal(1.0, 0.35),
         electrodes=np.exp(0.30 * rng.standard_normal(6)),
-        fibrillatory=log_normal(0.055, 0.4),
+        fibrillatory=log_normal(0.065, 0.4),
     )
 
 
