@@ -106,7 +106,7 @@ def twin(
     config: ConfigDict,
     *,
     figure: str = "balanced_accuracy",
-    steps: int = 240,
+    steps: int = 200,
     looks: int = 8,
     patience: int = 4,
 ) -> ConfigDict:
