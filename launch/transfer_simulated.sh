@@ -1,19 +1,20 @@
 #!/usr/bin/env bash
 # The transfer paper's eight tasks on simulated twins, on a bare machine:
 #   bash launch/transfer_simulated.sh [workdir]      (default workdir: runs/transfer_simulated)
-# environment → simulated sleepers with pathology and eight labelled archives → records → two
-# pretrainings (without and with electrode positions) → every task under four conditions →
-# workdir/transfer.csv and workdir/report/index.html. The same command goes on where an interrupted
-# one stopped.
-#   SEEDS=3 FOLDS=5 MISPAIRED=1 bash launch/transfer_simulated.sh RUN
-# is the whole table (trainings a cell, cross-validation of the tasks that have no test set, and the
-# control), under two hours; COUPLING=0 has sleepers whose pathology no two modalities share.
+# environment → simulated sleepers with pathology and labelled archives → records → pretraining →
+# every task under the paper's three conditions → workdir/transfer.csv and workdir/report/index.html.
+# The same command goes on where an interrupted one stopped.
+#   SEEDS=3 FOLDS=5 bash launch/transfer_simulated.sh RUN
+# is the whole table: three pretrainings and three trainings of each cell, and cross-validation of
+# the tasks that have no test set, under two hours. PE=1 adds the condition of positions in
+# pretraining too, MISPAIRED=1 the control; COUPLING=0 has sleepers whose pathology no two
+# modalities share.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p "${1:-runs/transfer_simulated}"
 workdir=$(cd "${1:-runs/transfer_simulated}" && pwd)
 source=$workdir/recordings data=$workdir/data
-SEEDS=${SEEDS:-1} FOLDS=${FOLDS:-0} COUPLING=${COUPLING:-1} MISPAIRED=${MISPAIRED:-}
+SEEDS=${SEEDS:-1} FOLDS=${FOLDS:-0} COUPLING=${COUPLING:-1} PE=${PE:-} MISPAIRED=${MISPAIRED:-}
 . launch/environment.sh
 
 seconds=()
@@ -77,9 +78,14 @@ timed "simulate PSG" simulate simulated_psg 72 --hours=0.5 --pathology --couplin
 timed "simulate archives" archives
 timed "build PSG" build simulated_psg simulated_psg --clip_seconds=30
 timed "build archives" records
-variants=(twin twin_pe)
-conditions=scratch,pretrained,pretrained_pe,pe_from_pretraining
+variants=(twin)
+conditions=scratch,pretrained,pretrained_pe
 more=()
+if [ -n "$PE" ]; then
+  variants+=(twin_pe)
+  conditions+=,pe_from_pretraining
+  more+=(--checkpoint_pe="$(runs twin_pe)")
+fi
 if [ -n "$MISPAIRED" ]; then
   variants+=(twin_mispaired)
   conditions+=,mispaired
@@ -95,7 +101,7 @@ case $COUPLING in 0|1) ;; *) prediction=none ;; esac # between the two, no sign 
 timed transfer python -m launch.transfer \
   --tasks=tuev:twin,tuab:twin,tusl:twin,braincapture:twin,chb_mit:twin,ptbxl:twin,g12ec:twin,cpsc:twin \
   --conditions=$conditions --mode=finetune --folds="$FOLDS" --seeds="$SEEDS" \
-  --checkpoint="$(runs twin)" --checkpoint_pe="$(runs twin_pe)" "${more[@]}" \
+  --checkpoint="$(runs twin)" ${more[@]+"${more[@]}"} \
   --prediction="$prediction" --data_dir="$data" --workdir="$workdir"
 all=$(IFS=,; echo "${seconds[*]}")
 python -m launch.report --workdir="$workdir" --paper --seconds="$all,all=$SECONDS"

@@ -46,7 +46,7 @@ def get_config(variant: str = "") -> ConfigDict:
     """Variants: "", "twin" and "smoke"."""
     config = common.ecg("code15", LABELS, clips=276_623)
     if variant == "twin":
-        return common.twin(config)
+        return common.twin(config, figure="auroc")
     if variant == "smoke":
         return common.smoke(config)
     if variant:

@@ -71,7 +71,7 @@ def get_config(variant: str = "") -> ConfigDict:
         return common.ecg("ptbxl_rhythm", TASK["labels"], clips=17_418)
     config = common.ecg("code15", LABELS, clips=276_623)
     if variant == "twin":
-        return common.twin(config)
+        return common.twin(config, figure="auroc")
     if variant == "smoke":
         return common.smoke(config)
     if variant:

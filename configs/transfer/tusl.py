@@ -39,7 +39,7 @@ def get_config(variant: str = "") -> ConfigDict:
     """Variants: "", "twin" and "smoke"."""
     config = common.eeg(TASK["dataset"], LABELS, clips=1342)
     if variant == "twin":
-        return common.twin(config)
+        return common.twin(config, figure="auroc")
     if variant == "smoke":
         return common.smoke(config)
     if variant:

@@ -317,7 +317,8 @@ def _trained_row(
 
 
 def _protocol(task: Task, folds: int) -> str:
-    ends = "the best weights of the validation people's loss"
+    figure = task.config["keep_best"]["figure"].partition("/")[2]
+    ends = f"weights with the best {figure} of the validation people"
     if folds:
         return f"{folds} folds by person, the next one's people validate; {ends}"
     if task.scored_row[0]:
