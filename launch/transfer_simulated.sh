@@ -49,9 +49,9 @@ archives() { # the eight, and CODE-15, which the ECG tasks train on
   # some are seen among so few people.
   simulate tuab 400 --seconds=20
   simulate tuev 460 --seconds=40 --rare=5
-  simulate tusl 1500 --seconds=30 --rare=4
-  simulate braincapture 1500 --seconds=30
-  simulate chb_mit 900 --seconds=60 --rare=40
+  simulate tusl 420 --seconds=30 --rare=4
+  simulate braincapture 400 --seconds=60
+  simulate chb_mit 400 --seconds=60 --rare=40
   simulate code15 1500 --rare=3
   simulate ptbxl 300 --rare=3
   simulate g12ec 300 --rare=3
@@ -60,9 +60,10 @@ archives() { # the eight, and CODE-15, which the ECG tasks train on
 records() {
   build tuab tuab --clip_seconds=10
   build tuev tuev --clip_seconds=5
-  build tusl tusl --clip_seconds=10
-  build braincapture braincapture --clip_seconds=30
-  build chb_mit chb_mit --clip_seconds=10
+  # These three leave it open who is tested.
+  build tusl tusl --clip_seconds=10 --split_fractions=.5,.1,.4
+  build braincapture braincapture --clip_seconds=30 --split_fractions=.5,.1,.4
+  build chb_mit chb_mit --clip_seconds=10 --split_fractions=.5,.1,.4
   build code15 code15 --sfreq=128 --clip_seconds=10
   build ptbxl_rhythm ptbxl --sfreq=128 --clip_seconds=10
   build g12ec g12ec --sfreq=128 --clip_seconds=10

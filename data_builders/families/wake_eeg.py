@@ -9,11 +9,13 @@ from __future__ import annotations
 import abc
 import dataclasses
 import re
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Any, ClassVar
 
 from data_builders.engine import storage
 from data_builders.engine.builder import Plan, RecordsBuilder
+from data_builders.engine.options import Option, numbers
 from data_builders.engine.splits import by_subject
 from data_builders.engine.work_unit import Source
 from sleepfm_jax.errors import BuildError
@@ -52,12 +54,31 @@ class Found:
 
 
 class WakeEegBuilder(RecordsBuilder, skip_registration=True):
-    """Base class of the builders of labelled wake EEG: a class a clip (or `--label_kind=none`)."""
+    """Base class of the builders of labelled wake EEG: a class a clip (or `--label_kind=none`).
 
+    Args:
+        split_fractions: train, validation and test of the subjects that the archive has in no test
+            set of its own; None: 10 % in each that is to be drawn.
+        kwargs: as for every builder (`RecordsBuilder`).
+    """
+
+    OPTIONS: ClassVar[dict[str, Option]] = {
+        "split_fractions": Option(
+            "Fractions in train, validation and test of the subjects that are in no test set of the "
+            "archive's own. [default: 0.8,0.1,0.1; beside an official test set 0.9,0.1,0]",
+            type=numbers,
+        )
+    }
     CLASSES: ClassVar[tuple[str, ...]]
     EXAMPLE: ClassVar[str]  # of a recording's path
     CLIP_SECONDS = 60.0
     NOTES: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, *, split_fractions: Sequence[float] | None = None, **kwargs: Any):
+        self.split_fractions = split_fractions
+        super().__init__(**kwargs)
+        if split_fractions:  # otherwise a dataset that was begun before there was a choice goes on
+            self._original_state |= {"split_fractions": tuple(split_fractions)}
 
     @abc.abstractmethod
     def found(self, path: str, files: frozenset[str]) -> Found | None:
@@ -122,7 +143,11 @@ class WakeEegBuilder(RecordsBuilder, skip_registration=True):
         """The split of every subject that is not in the archive's own test set."""
         official = any(f.official for f in known.values())
         drawn = {f.subject for f in known.values() if f.official != "test"}
-        return by_subject(drawn, self.seed, FRACTIONS_OF_TRAIN if official else FRACTIONS)
+        fractions = self.split_fractions or (FRACTIONS_OF_TRAIN if official else FRACTIONS)
+        try:
+            return by_subject(drawn, self.seed, tuple(fractions))
+        except ValueError as error:
+            raise BuildError(f"--split_fractions: {error}") from error
 
 
 def folders_of(path: str) -> tuple[str, ...]:

@@ -224,6 +224,18 @@ def test_without_labels_recordings_are_cut_from_start_to_end(tmp_path):
         assert clips[0].labels.shape == (0,)
 
 
+def test_who_is_tested_can_be_asked_for(tmp_path):
+    write_archive("tusl", tmp_path / "source", subjects=10, seconds=20.0)
+    builder = builder_of("tusl")
+    made = builder(source=tmp_path / "source", data_dir=tmp_path, split_fractions=(0.5, 0.1, 0.4))
+    planned = [source.split for source in made.plan().sources]
+    assert [planned.count(name) for name in ("train", "validation", "test")] == [5, 1, 4]
+    with pytest.raises(BuildError, match="--split_fractions: .* sum to 1"):
+        builder(
+            source=tmp_path / "source", data_dir=tmp_path, split_fractions=(0.5, 0.1, 0.1)
+        ).plan()
+
+
 @pytest.mark.parametrize("name", ["tuab", "tuev", "tusl", "chb_mit"])
 def test_another_folder_or_label_kind_is_refused(tmp_path, name):
     (tmp_path / "deep").mkdir()
