@@ -63,13 +63,13 @@ def _with_positions(config: ConfigDict) -> ConfigDict:
 
 def _twin(config: ConfigDict) -> ConfigDict:
     common.small_encoder(config)
-    config.steps = 400
+    config.steps = 240
     config.batch_size = 32
     config.data.slots = {"bas": 3, "resp": 2, "ecg": 1, "emg": 1}
     config.data.num_threads = 2
     config.optimiser.update(warmup_steps=20, learning_rate=2e-3)
     config.objective.log_scale = 2.5
-    config.evaluators.validation.every = config.save_every = 200
+    config.evaluators.validation.every = config.save_every = 120
     config.evaluators.test.examples = 256
     return config
 
