@@ -300,7 +300,7 @@ def _asked(
     wanted = _subset(whole, scored)
     try:
         kept = files.load(path)
-        if kept.about.get("full") == of and kept.probabilities.shape == wanted.probabilities.shape:
+        if kept.about.get("shown_to") == of and kept.probabilities.shape == wanted.probabilities.shape:
             return kept
     except StorageError:
         pass  # not there yet
@@ -318,7 +318,7 @@ def _asked(
     found = dataclasses.replace(
         wanted,
         probabilities=probabilities[:, scored],
-        about={**whole.about, "full": of, "channels_kept": list(names)},
+        about={**whole.about, "shown_to": of, "channels_kept": list(names)},
     )
     if np.isnan(found.probabilities).any():
         raise DatasetError(f"{cache}: some examples were not answered with {', '.join(names)}")

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import json
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -20,11 +21,17 @@ from sleepfm_jax.signals.layout import Layout
 from tests.helpers.records import NumberedRecords, numbered_record
 
 PEOPLE, CHANNELS = 24, 5
-LAYOUT = Layout((("bas", CHANNELS),), patch_samples=10)
+CLASSES = ("no", "yes")
+LAYOUT = Layout((("bas", CHANNELS),), patch_samples=10, labels=CLASSES)
 
 
 class Labelled(NumberedRecords):
     """Two clips a person, of whom every second has the second class; one recording each."""
+
+    metadata_of: ClassVar = {"made": {"classes": CLASSES}}
+
+    def with_classes(self, index):
+        return self[index], CLASSES
 
     def stored_recording_of(self, index):
         return f"r{index // 2}"
@@ -78,7 +85,7 @@ def run(tmp_path, monkeypatch):
                 "row": row,
                 "dataset": "made",
                 "label_kind": "classification",
-                "classes": ["no", "yes"],
+                "classes": list(CLASSES),
                 "metric": "balanced_accuracy",
             },
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,11 @@ class KeptChannels:
 
     def __getitem__(self, index: int) -> Record:
         return keep(self.records[index], self.kept)
+
+    def with_classes(self, index: int) -> tuple[Record, Sequence[str]]:
+        """As the records': what a layout with labels reads."""
+        record, classes = self.records.with_classes(index)
+        return keep(record, self.kept), classes
 
     def __getattr__(self, name: str) -> Any:
         if name == "records":  # not there yet: a copy is being made
