@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,7 +21,7 @@ from sleepfm_jax import experiment, folders
 from sleepfm_jax.data import datasets, people, stream
 from sleepfm_jax.data.division import Division
 from sleepfm_jax.data.mispaired import Mispaired
-from sleepfm_jax.errors import Preempted, TrainingStopped
+from sleepfm_jax.errors import DatasetError, Preempted, TrainingStopped
 from sleepfm_jax.evaluation import Evaluation
 from sleepfm_jax.evaluators.evaluator import due, flat
 from sleepfm_jax.training import announce, lock, plateau, sharding
@@ -78,6 +79,7 @@ def _train(config, data_dir, workdir, begun, held: contextlib.ExitStack) -> dict
     evaluators = experiment.make_evaluators(config, objective)
     division = Division(data_dir, config, objective.layout, experiment.make_examples)
     division.check_no_leak(config["evaluators"].values())
+    _check_watched(config, division)
     records, examples = division.records, division.training()
     if config["data"]["mispaired"]:
         examples = Mispaired(examples, objective.layout.slots, config["seed"])
@@ -154,8 +156,9 @@ def _train(config, data_dir, workdir, begun, held: contextlib.ExitStack) -> dict
                     writer.write(step, figures)
                     about["best"] = best.look(step, figures, state, about)
                     if watched in looked and step % during[watched]["every"] == 0:
+                        value = figures.get(figure, math.nan)
                         opt_state = plateau.told(
-                            state.opt_state, figures[figure], config["optimiser"], largest=largest
+                            state.opt_state, value, config["optimiser"], largest=largest
                         )
                         state = state.replace(opt_state=opt_state)
                     evaluated = True
@@ -209,6 +212,21 @@ def _train(config, data_dir, workdir, begun, held: contextlib.ExitStack) -> dict
         best.close()
     evaluations = {name: figures for name, figures in found.items() if figures}
     return {"evaluations": evaluations, "seconds": seconds, "step": int(weights.step)}
+
+
+def _check_watched(config: Mapping[str, Any], division: Division) -> None:
+    """Whose figure ends the run, lowers its rate or chooses its weights must be there to look at."""
+    keep, figure = config["keep_best"], config["keep_best"]["figure"]
+    plateaus = config["optimiser"]["schedule"] == "plateau"
+    if not (keep["patience"] or keep["restore"] or plateaus):
+        return
+    row = config["evaluators"][figure.partition("/")[0]]
+    if division.rows(row["split"], row["datasets"]) is None:
+        raise DatasetError(
+            f"{', '.join(row['datasets'] or division.names)}: nobody in split {row['split']!r}, of "
+            f"whom config.keep_best.figure={figure!r} is: build it with such a split, give "
+            "config.data.folds, or neither patience, restore nor a plateau"
+        )
 
 
 def _ended(step: int, steps: int, best: Mapping[str, Any] | None, evaluated: int) -> str:

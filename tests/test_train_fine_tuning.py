@@ -11,7 +11,7 @@ import pytest
 from sleepfm_jax import config as configuration
 from sleepfm_jax import experiment, finetuned, pretrained, train
 from sleepfm_jax.data import datasets
-from sleepfm_jax.errors import CheckpointError, LeakError
+from sleepfm_jax.errors import CheckpointError, DatasetError, LeakError
 from sleepfm_jax.metrics import predictions
 from sleepfm_jax.report import page
 from sleepfm_jax.training import checkpoint
@@ -130,6 +130,22 @@ def test_without_restore_the_last_evaluations_are_of_the_last_step(tiny_data_dir
     config = stopping_early(**{"keep_best.restore": False, "keep_best.patience": 1})
     found = train.train(config, tiny_data_dir, tmp_path)
     assert found["step"] == 6 == found["evaluations"]["test"]["trained"]
+
+
+def test_without_anybody_to_look_at_nothing_can_stop_early(tiny_data_dir, tmp_path, monkeypatch):
+    there = datasets.has_split
+    monkeypatch.setattr(datasets, "has_split", lambda *at: at[2] != "validation" and there(*at))
+    for alone in (
+        {"keep_best.patience": 0, "keep_best.restore": False},
+        {"keep_best.patience": 0, "optimiser.schedule": "constant"},
+        {"keep_best.restore": False, "optimiser.schedule": "constant"},
+    ):
+        with pytest.raises(DatasetError, match="simulated_psg: nobody in split 'validation'"):
+            train.train(stopping_early(**alone), tiny_data_dir, tmp_path / "refused")
+    assert not (tmp_path / "refused").exists()
+    none = {"keep_best.patience": 0, "keep_best.restore": False, "optimiser.schedule": "constant"}
+    found = train.train(stopping_early(steps=4, **none), tiny_data_dir, tmp_path / "run")
+    assert found["step"] == 4 and found["evaluations"]["test"]["trained"] == 4
 
 
 # --- other datasets, all splits, leaks -------------------------------------------------------
