@@ -294,13 +294,16 @@ def _asked(
 ) -> Predictions:
     """What the models say of the scored examples with these channels, from the disk if it is
     there."""
-    of = hashlib.sha256(whole.probabilities.tobytes()).hexdigest()[:16]
+    row = hashlib.sha256(whole.probabilities.tobytes()).hexdigest()[:16]
     name = hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()[:12]
     path = cache / f"{len(names):02d}-{name}.npz"
     wanted = _subset(whole, scored)
     try:
         kept = files.load(path)
-        if kept.about.get("shown_to") == of and kept.probabilities.shape == wanted.probabilities.shape:
+        if (
+            kept.about.get("shown_to") == row
+            and kept.probabilities.shape == wanted.probabilities.shape
+        ):
             return kept
     except StorageError:
         pass  # not there yet
@@ -318,7 +321,7 @@ def _asked(
     found = dataclasses.replace(
         wanted,
         probabilities=probabilities[:, scored],
-        about={**whole.about, "shown_to": of, "channels_kept": list(names)},
+        about={**whole.about, "shown_to": row, "channels_kept": list(names)},
     )
     if np.isnan(found.probabilities).any():
         raise DatasetError(f"{cache}: some examples were not answered with {', '.join(names)}")

@@ -215,7 +215,7 @@ def _train(config, data_dir, workdir, begun, held: contextlib.ExitStack) -> dict
 
 
 def _check_watched(config: Mapping[str, Any], division: Division) -> None:
-    """Whose figure ends the run, lowers its rate or chooses its weights must be there to look at."""
+    """Whose figure ends a run, lowers its rate or chooses its weights must be there."""
     keep, figure = config["keep_best"], config["keep_best"]["figure"]
     plateaus = config["optimiser"]["schedule"] == "plateau"
     if not (keep["patience"] or keep["restore"] or plateaus):
