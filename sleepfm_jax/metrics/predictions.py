@@ -46,7 +46,8 @@ class Predictions:
       about: how they were made, in JSON's types: row, dataset, dataset_fingerprint, label_kind
         ("staging", "classification", "multilabel"), classes [K], split ("test" or
         "cross-validation"), features, checkpoints, steps, weights, encoder_seeds, channels,
-        input_scaling, left_out, command, commit, version, protocol, l2, notes.
+        input_scaling, left_out, command, commit, version, protocol, l2, notes; of trainings also
+        recipe, equal for rows that differ by their condition alone.
     """
 
     person: np.ndarray

@@ -111,8 +111,8 @@ def difference(a: Predictions, b: Predictions) -> dict[str, Any]:
       the same of each metric}; `subjects`, `examples`.
 
     Raises:
-      ValueError: the two were not scored on the same examples in the same order, or are of other
-        builds of a dataset.
+      ValueError: the two were not scored on the same examples in the same order, are of other
+        builds of a dataset, or were trained by other recipes (`about["recipe"]`, where both say).
     """
     _check_paired(a, b)
     first, second = _statistic(a), _statistic(b)
@@ -159,6 +159,9 @@ def _check_paired(a: Predictions, b: Predictions) -> None:
             raise ValueError(
                 f"{key} is {a.about.get(key)!r} of one row and {b.about.get(key)!r} of the other"
             )
+    recipes = {row.about["recipe"] for row in (a, b) if "recipe" in row.about}
+    if len(recipes) > 1:
+        raise ValueError("the two rows were trained by other recipes: train both by one")
     same = all(np.array_equal(*pair) for pair in zip(a.examples(), b.examples(), strict=True))
     floating = a.label.dtype.kind == "f"
     if not (same and np.array_equal(a.label, b.label, equal_nan=floating)):

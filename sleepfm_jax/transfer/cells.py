@@ -1,7 +1,8 @@
 """Cells: one training each, in a folder named after all that it is a function of.
 
 WORKDIR/cells/KEY is the training's workdir. When it has ended, predictions/ROW.npz and done.json
-are there, and of its weights the best. Whoever holds the lock of a cell works on it; the lock ends
+are there, and of its weights the best (of those that several tasks may ask the last, too, which a
+run goes on from). Whoever holds the lock of a cell works on it; the lock ends
 with its process, however that ends, and the next one goes on from the cell's last checkpoint.
 """
 
@@ -22,12 +23,13 @@ from typing import Any, Protocol
 
 from absl import logging
 
-from sleepfm_jax import train
-from sleepfm_jax.errors import DatasetError, StorageError
+from sleepfm_jax import pretrained, train
+from sleepfm_jax.errors import CheckpointError, DatasetError, StorageError
 from sleepfm_jax.metrics import predictions as files
 from sleepfm_jax.metrics.predictions import Predictions
 from sleepfm_jax.pretrained import Pretrained
 from sleepfm_jax.report.results import replace_file
+from sleepfm_jax.training.checkpoint import open_existing
 from sleepfm_jax.transfer.conditions import with_end_rows
 
 FOLDER = "cells"
@@ -43,10 +45,12 @@ class Cell(Protocol):
 
     Attributes:
       key: names its folder. rows: name → fingerprint of the data that it is of.
+      asked_of_others: other tasks may ask it, too, now or later.
     """
 
     key: str
     rows: Mapping[str, str]
+    asked_of_others: bool
 
     def make(self, folder: Path) -> tuple[dict[str, Predictions], dict[str, Any]]:
         """Predictions of every row, and what else is to be said of it."""
@@ -56,6 +60,30 @@ def digest(facts: Any) -> str:
     """16 hexadecimal digits of anything that JSON can say."""
     text = json.dumps(facts, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def numbers_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a configuration changes numbers."""
+    numbers = {k: v for k, v in config.items() if k not in _FREE}
+    return numbers | {"data": {k: v for k, v in config["data"].items() if k not in _FREE_DATA}}
+
+
+def _check_unchanged(encoder: Pretrained) -> None:
+    """A training starts from the newest checkpoint, the cell is named after the one that was read.
+
+    Raises:
+      CheckpointError: the encoder was trained further since.
+    """
+    stored = open_existing(encoder.source)
+    newest = stored.latest()
+    stored.close()
+    if newest == encoder.step:
+        return
+    if pretrained.load(encoder.source).fingerprint != encoder.fingerprint:
+        raise CheckpointError(
+            f"{encoder.source}: is at step {newest} now, and was at {encoder.step}: wait until it "
+            "is trained, and start this again"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,14 +107,22 @@ class Training:
     @functools.cached_property
     def key(self) -> str:
         """Of the configuration, the data that it trains on, and the encoder."""
-        numbers = {k: v for k, v in self.config.items() if k not in _FREE}
-        numbers["data"] = {k: v for k, v in numbers["data"].items() if k not in _FREE_DATA}
+        numbers = numbers_of(self.config)
         numbers["initialise_from"] = self.encoder.fingerprint if self.encoder else ""
         return digest([numbers, self.data])
+
+    @property
+    def asked_of_others(self) -> bool:
+        """Where what is tested was not trained on, another dataset may be tested, too."""
+        return any(names for names, _ in self.asked.values())
 
     def make(self, folder: Path) -> tuple[dict[str, Predictions], dict[str, Any]]:
         """Trains, from the cell's last checkpoint if there is one."""
         config = with_end_rows(self.config, self.asked)
+        if self.encoder is not None:
+            _check_unchanged(self.encoder)
+            # However the folder is called next time: a run goes on with the same configuration.
+            config["initialise_from"] = str(Path(config["initialise_from"]).resolve())
         found = train.train(config, self.data_dir, folder)
         rows = {}
         for name in self.asked:
@@ -102,15 +138,24 @@ class Training:
 
 def finished(folder: Path, cell: Cell) -> bool:
     """Is every row there, of the data as they are now?"""
+    done = _done_rows(folder)
+    return all(
+        done.get(name) == print_ and (folder / files.FOLDER / f"{name}.npz").is_file()
+        for name, print_ in cell.rows.items()
+    )
+
+
+def _done_rows(folder: Path) -> dict[str, str]:
+    """Name → fingerprint of its data, of the rows that are made; {} of a cell that is not."""
     try:
-        done = json.loads((folder / DONE).read_text())
-        return all(done["rows"].get(name) == print_ for name, print_ in cell.rows.items())
-    except (OSError, ValueError, KeyError, AttributeError):
-        return False
+        return dict(json.loads((folder / DONE).read_text())["rows"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def work(root: Path, cell: Cell) -> bool | None:
-    """Makes a cell that is not finished, if nobody else is at work on it.
+    """Makes a cell that is not finished, if nobody else is at work on it. Rows that it was asked
+    for before stay: two commands that share a training need not know of each other.
 
     Returns:
       True: made. False: it was finished. None: another worker has it.
@@ -124,15 +169,17 @@ def work(root: Path, cell: Cell) -> bool | None:
             return None
         if finished(folder, cell):
             return False
-        if (folder / DONE).exists():  # of fewer rows, or other data: its weights are half gone
-            _remove(folder)
+        if (folder / DONE).exists() and not (folder / "checkpoints").is_dir():
+            _remove(folder)  # what trained it is half gone
+        before = _done_rows(folder)
         with _said_to(folder / "log.txt"):
             rows, about = cell.make(folder)
         for name, one in rows.items():
             files.save(folder / files.FOLDER / f"{name}.npz", one)
-        said = {"rows": dict(cell.rows), **about}
+        said = {"rows": {**before, **cell.rows}, **about}
         replace_file(folder / DONE, json.dumps(said, indent=2, sort_keys=True) + "\n")
-        if (folder / "best").is_dir():  # the best weights are what anybody asks for later
+        # The best weights are what anybody asks for later; by the last step's, a run goes on.
+        if (folder / "best").is_dir() and not cell.asked_of_others:
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return True
 
@@ -162,6 +209,15 @@ def _held(path: Path) -> Iterator[bool]:
                 os.strerror(error.errno),
             )
         yield True
+
+
+@contextlib.contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Waits for whoever else is in such a block; its lock ends with its process."""
+    with path.open("a+") as file:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _remove(folder: Path) -> None:

@@ -140,7 +140,7 @@ def _check(name: str, encoder: Pretrained, first: Pretrained) -> None:
         )
     differing = [
         f"{key} {config['model'][key]!r} and {first.config['model'][key]!r}"
-        for key in _sizes(first)
+        for key in sizes_of(first)
         if config["model"].get(key) != first.config["model"][key]
     ]
     if differing:
@@ -150,8 +150,9 @@ def _check(name: str, encoder: Pretrained, first: Pretrained) -> None:
         )
 
 
-def _sizes(encoder: Pretrained) -> list[str]:
-    return [key for key in encoder.config["model"] if key not in _OF_THE_TASK]
+def sizes_of(encoder: Pretrained) -> dict[str, Any]:
+    """Keys of `config.model` that every training has of the checkpoint."""
+    return {k: v for k, v in encoder.config["model"].items() if k not in _OF_THE_TASK}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -212,7 +213,7 @@ def training(
     source = encoders.for_seed(chosen.source, seed) if chosen.source else None
     like = source or encoders.first()
     if like is not None:
-        config["model"] |= {key: like.config["model"][key] for key in _sizes(like)}
+        config["model"] |= sizes_of(like)
     config["model"]["position_encoding"] = chosen.positions
     if source is not None:
         config["initialise_from"] = source.source

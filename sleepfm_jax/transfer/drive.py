@@ -15,7 +15,7 @@ from tqdm import tqdm
 from sleepfm_jax import experiment
 from sleepfm_jax.data import datasets, people
 from sleepfm_jax.data.division import Division
-from sleepfm_jax.errors import ConfigError
+from sleepfm_jax.errors import ConfigError, DatasetError, StorageError
 from sleepfm_jax.metrics import predictions as files
 from sleepfm_jax.metrics.predictions import Predictions
 from sleepfm_jax.report.made_by import made_by
@@ -30,6 +30,8 @@ from sleepfm_jax.transfer.conditions import (
     Encoders,
     Options,
     Task,
+    base,
+    sizes_of,
     training,
     with_end_rows,
 )
@@ -37,6 +39,8 @@ from sleepfm_jax.transfer.probes import Probing
 
 SECTION = "transfer"
 """Of results.json."""
+_TABLES_LOCK = ".tables"
+"""Tables are of all rows in workdir: two workers that write them do so one after the other."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +74,9 @@ class Plan:
                 raise ConfigError(f"no such {what}: {unknown}; there are {', '.join(there)}")
         if len({task.name for task in self.tasks}) < len(self.tasks) or not self.tasks:
             raise ConfigError("--tasks: expected one task or more, each once")
+        for what, asked in (("conditions", self.conditions), ("label_fraction", self.fractions)):
+            if len(set(asked)) < len(asked) or not asked:
+                raise ConfigError(f"--{what}: expected one or more, each once")
         if not all(0 < f <= 1 for f in self.fractions):
             raise ConfigError(f"--label_fraction: {self.fractions} are not above 0 and at most 1")
 
@@ -175,6 +182,14 @@ class Plan:
             self._prints[name] = datasets.fingerprint(self.data_dir, name)
         return self._prints[name]
 
+    def recipe(self, task: Task) -> str:
+        """Of all that the task's trainings have in common, whatever condition they are of."""
+        config, like = base(task, self.options), self.encoders.first()
+        if like is not None:
+            config["model"] |= sizes_of(like)
+        config["data"]["folds"] = task.folds(self.options.folds)
+        return cells.digest(cells.numbers_of(config))
+
     def task_print(self, task: Task) -> str:
         """Of all the data that a row of the task is of."""
         return self.prints(list(dict.fromkeys((*task.trained_on, task.dataset))))
@@ -193,7 +208,7 @@ def transfer(plan: Plan) -> str | None:
       LeakError: before anything is trained: who is trained on and scored, in whatever task.
       ConfigError, DatasetError, CheckpointError: what was asked for cannot be.
     """
-    refuse_leaks(plan)
+    check_people(plan)
     todo = plan.cells
     logging.info("%d cells: %s", len(todo), plan.workdir / cells.FOLDER)
     bar = tqdm(total=len(todo), unit="cell", desc=SECTION, file=sys.stderr, mininterval=1.0)
@@ -215,14 +230,17 @@ def transfer(plan: Plan) -> str | None:
             "other workers are at the last %d cells; the last one writes tables", len(todo)
         )
         return None
-    return assemble(plan)
+    with cells.alone(plan.workdir / _TABLES_LOCK):
+        return assemble(plan)
 
 
-def refuse_leaks(plan: Plan) -> None:
-    """Nobody is scored who is trained on: here, in another fold, or in any pretraining.
+def check_people(plan: Plan) -> None:
+    """Nobody is scored who is trained on: here, in another fold, or in any pretraining; and there
+    is somebody to validate and to score.
 
     Raises:
       LeakError: how many, who (pseudonyms) and where.
+      DatasetError: a split that a task needs is not there.
     """
     earlier: set[str] = set()
     for name, encoder in plan.encoders.each():
@@ -242,6 +260,13 @@ def refuse_leaks(plan: Plan) -> None:
             layout = experiment.make_objective(config).layout
             division = Division(plan.data_dir, config, layout, experiment.make_examples)
             division.check_no_leak(config["evaluators"].values(), frozenset(earlier))
+            for names, split in (((), "validation"), task.scored_row):
+                if plan.mode != "probe" and division.rows(split, names) is None:
+                    raise DatasetError(
+                        f"{task.name}: nobody in split {split!r} of "
+                        f"{', '.join(names or task.trained_on)}: give --folds, where the task is "
+                        "scored in folds, or build it with such a split"
+                    )
 
 
 def assemble(plan: Plan) -> str:
@@ -265,7 +290,11 @@ def _stale(plan: Plan, task: Task, folder: Path) -> list[str]:
     """Rows of another build of the data: they can stand beside nothing of this one."""
     known, stale = plan.task_print(task), []
     for path in folder.glob("*.npz"):
-        if files.load(path).about.get("dataset_fingerprint") != known:
+        try:
+            build = files.load(path).about.get("dataset_fingerprint")
+        except StorageError:
+            continue  # written anew, or said by whoever scores it
+        if build != known:
             logging.warning("%s: of another build of %s; removed", path, task.dataset)
             stale.append(path.stem)
     return stale
@@ -307,6 +336,7 @@ def _trained_row(
             "encoder_seeds": [e.config["seed"] for e in stored],
             "channels": ", ".join(f"{n} {m}" for m, n in config["data"]["slots"].items()),
             "input_scaling": scaling,
+            "recipe": plan.recipe(task),
             "left_out": {},
             "l2": [],
             "notes": [],

@@ -65,6 +65,7 @@ class Probing:
     folds: int
     fractions: tuple[float, ...]
     seeds: int
+    asked_of_others = False
 
     @functools.cached_property
     def rows(self) -> dict[str, str]:

@@ -168,6 +168,9 @@ def test_two_builds_of_a_dataset_are_not_compared():
     one = made_predictions(dataset_fingerprint="0001")
     with pytest.raises(ValueError, match="dataset_fingerprint is '0001' of one row and '0002'"):
         scoring.difference(one, made_predictions(dataset_fingerprint="0002"))
+    with pytest.raises(ValueError, match="by other recipes"):
+        scoring.difference(made_predictions(recipe="50"), made_predictions(recipe="100"))
+    scoring.difference(made_predictions(recipe="50"), made_predictions())  # a probe has none
 
 
 def test_nothing_differs_from_itself():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import dataclasses
 import fcntl
 import json
 import shutil
@@ -15,10 +16,16 @@ import pytest
 
 from sleepfm_jax import train as loop
 from sleepfm_jax.data import datasets, people
-from sleepfm_jax.errors import CheckpointError, ConfigError, LeakError, TrainingStopped
+from sleepfm_jax.errors import (
+    CheckpointError,
+    ConfigError,
+    DatasetError,
+    LeakError,
+    TrainingStopped,
+)
 from sleepfm_jax.metrics import predictions as files
 from sleepfm_jax.transfer import cells, transfer
-from sleepfm_jax.transfer.conditions import Encoders
+from sleepfm_jax.transfer.conditions import Encoders, Options
 from tests.helpers import programs, transfer_plans
 
 TABLES = ("transfer.csv", "gains.csv", "label_efficiency.csv")
@@ -176,6 +183,69 @@ def test_a_cell_goes_on_from_its_last_checkpoint(done, data_dir, checkpoint, tmp
     assert cells.work(tmp_path, cell) is True and cells.work(tmp_path, cell) is False
     one, other = (cells.load(folder, cell, "test") for folder in (workdir, tmp_path))
     np.testing.assert_array_equal(one.probabilities, other.probabilities)
+
+
+def others(data_dir, folder, *names):
+    """A copy of the data_dir, and in it datasets that are of other people; a task for each that is
+    trained on the first one's."""
+    shutil.copytree(data_dir, folder)
+    for name in names:
+        shutil.copytree(folder / transfer_plans.DATASET, folder / name)
+        path = datasets.find_dataset(folder, name) / people.FILENAME
+        said = json.loads(path.read_text())
+        path.write_text(json.dumps(said | {"cohort": name, "subjects": {"train": [name]}}))
+    own = transfer_plans.task(in_folds=False)
+    own.config["data"]["folds"] = 0
+    return {name: dataclasses.replace(own, name=name, dataset=name) for name in names}
+
+
+def test_a_training_is_asked_for_another_task_without_being_trained_again(
+    data_dir, checkpoint, tmp_path
+):
+    tasks = others(data_dir, tmp_path / "data", "one", "two")
+    kept = {}
+    for name, task in tasks.items():
+        given = {"tasks": [task], "conditions": ("scratch",), "options": Options()}
+        plan = transfer_plans.plan(tmp_path / "data", tmp_path / "run", checkpoint, **given)
+        transfer(plan)
+        (cell,) = (tmp_path / "run" / "cells").iterdir()
+        kept[name] = (cell / "metrics.jsonl").read_text()
+        assert set(json.loads((cell / "done.json").read_text())["rows"]) >= {"thresholds", name}
+    assert kept["one"] == kept["two"]
+    assert sorted(p.name for p in (cell / "predictions").iterdir()) == [
+        *("one.npz", "thresholds.npz", "two.npz"),
+    ]
+    again = dataclasses.replace(plan, tasks=[tasks["one"]])
+    assert cells.finished(cell, again.cells[0])
+    (cell / "predictions" / "one.npz").unlink()  # done.json is no proof of it
+    assert not cells.finished(cell, again.cells[0])
+    assert transfer(again)
+
+
+def test_a_split_that_a_task_needs_is_missed_before_anything_is_trained(
+    data_dir, checkpoint, tmp_path, monkeypatch
+):
+    there = datasets.has_split
+    monkeypatch.setattr(datasets, "has_split", lambda *at: at[2] != "test" and there(*at))
+    own = transfer_plans.task(in_folds=False)
+    own.config["data"]["folds"] = 0
+    plan = transfer_plans.plan(data_dir, tmp_path / "run", checkpoint, tasks=[own])
+    with pytest.raises(DatasetError, match="sides:twin: nobody in split 'test'"):
+        transfer(plan)
+    assert not (tmp_path / "run" / "cells").exists()
+
+
+def test_an_encoder_that_is_trained_further_meanwhile_is_refused(data_dir, tmp_path):
+    folder = transfer_plans.pretrained(tmp_path / "encoder", data_dir)
+    plan = transfer_plans.plan(data_dir, tmp_path, folder, conditions=("pretrained",))
+    step = plan.cells[0].encoder.step
+    saved = tmp_path / "encoder" / "checkpoints" / str(step)
+    saved.rename(saved.with_name(str(step + 1)))
+    with pytest.raises(CheckpointError, match=f"at step {step + 1} now, and was at {step}"):
+        changed = dataclasses.replace(plan.cells[0].encoder, stats={})
+        cells.work(tmp_path, dataclasses.replace(plan.cells[0], encoder=changed))
+    # Of the same weights it does not matter what their step is called.
+    cells._check_unchanged(plan.cells[0].encoder)
 
 
 def planted(data_dir, folder, split, somebody):

@@ -123,6 +123,17 @@ def test_the_key_is_of_all_that_changes_numbers(tmp_path):
         assert only(same).key == plain.key
 
 
+def test_a_recipe_is_of_what_all_conditions_share(tmp_path):
+    conditions = {"conditions": ("scratch", "pretrained"), "seeds": 2, "fractions": (0.1, 1.0)}
+    for name in ("tuab:smoke", "tusl:smoke"):
+        task = find_task(name)
+        one, other = planned(tmp_path, (name,)), planned(tmp_path, (name,), **conditions)
+        assert one.recipe(task) == other.recipe(task)
+        steps = planned(tmp_path, (name,), options=Options(changes=(("steps", 9),)))
+        threads = planned(tmp_path, (name,), options=Options(changes=(("data.num_threads", 9),)))
+        assert steps.recipe(task) != one.recipe(task) == threads.recipe(task)
+
+
 def test_folds_are_of_tasks_whose_people_nobody_set_apart(tmp_path):
     names = ("tuab:smoke", "tusl:smoke")
     plan = planned(tmp_path, names, options=Options(folds=5))
@@ -135,6 +146,9 @@ def test_what_cannot_be_is_refused(tmp_path):
         planned(tmp_path, conditions=("pretraind",))
     with pytest.raises(ConfigError, match=r"label_fraction"):
         planned(tmp_path, fractions=(0.0,))
+    for twice in ({"fractions": (1.0, 0.1, 1.0)}, {"conditions": ("scratch", "scratch")}):
+        with pytest.raises(ConfigError, match="each once"):
+            planned(tmp_path, **twice)
     with pytest.raises(ConfigError, match="positions start fresh"):
         _ = planned(tmp_path, mode="probe", conditions=("pretrained_pe",)).cells
     with pytest.raises(ConfigError, match="has no such key"):
