@@ -10,6 +10,7 @@ trained again.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -34,14 +35,15 @@ def row(variant: str, seeds: int, data_dir: str, out: Path, source: str):
     found = {}
     for seed in range(seeds):
         workdir = out / variant.replace(":", ".") / f"seed{seed}"
-        path = workdir / "test.npz"
-        if not path.exists():
-            config = laterality.get_config(variant).to_dict()
-            config |= {"seed": seed, "initialise_from": source}
-            made = train.train(config, data_dir, workdir)
-            files.save(path, made["evaluations"]["test"]["predictions"])
-        found[seed] = [files.load(path)]
-    return merge(found, in_folds=False)
+        config = laterality.get_config(variant).to_dict()
+        config |= {"seed": seed, "initialise_from": source}
+        # One that has ended is only asked again; of another configuration or data it is refused.
+        made = train.train(config, data_dir, workdir)["evaluations"]["test"]["predictions"]
+        files.save(workdir / "test.npz", made)
+        found[seed] = [made]
+    merged = merge(found, in_folds=False)
+    about = {"row": variant, "weights": [f"seed {seed}" for seed in range(seeds)]}
+    return dataclasses.replace(merged, about={**merged.about, **about})
 
 
 def main(argv: list[str]) -> int:
