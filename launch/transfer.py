@@ -28,8 +28,10 @@ workers are at the last cells and will write them.
 from __future__ import annotations
 
 import ast
+import hashlib
 import importlib
 import os
+import platform
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -170,6 +172,16 @@ def changes(said: list[str]) -> tuple[tuple[str, Any], ...]:
     return tuple(found)
 
 
+def processor() -> str:
+    """Names the kind of processor: what is compiled for one may be illegal on another."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    able = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    return hashlib.sha256(f"{platform.machine()} {able}".encode()).hexdigest()[:8]
+
+
 def main(argv: list[str]) -> int:
     """See the module's docstring."""
     if len(argv) > 1:
@@ -182,7 +194,7 @@ def main(argv: list[str]) -> int:
 
     workdir = folders.local(_WORKDIR.value, "--workdir")
     # Programs of equal shapes are compiled once, whatever cell and worker they are of.
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(workdir / "compiled"))
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(workdir / "compiled" / processor()))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
     from sleepfm_jax import transfer
     from sleepfm_jax.report import page as report

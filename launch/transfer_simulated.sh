@@ -23,11 +23,12 @@ timed() { # name of the step, command …
   "$@"
   seconds+=("$name=$((SECONDS - begun))")
 }
-simulate() { # dataset, people, flags …; an archive that is there is left as it is
-  [ -e "$source/$1.done" ] && return
-  rm -rf "${source:?}/$1"
+simulate() { # dataset, people, flags …; an archive that was made so is left as it is
+  local made="$* (version $version)" mark=$source/$1.done
+  [ -e "$mark" ] && { [ ! -s "$mark" ] || [ "$(cat "$mark")" = "$made" ]; } && return
+  rm -rf "${source:?}/$1" "$mark"
   python -m launch.simulate --dataset="$1" --subjects="$2" --out="$source/$1" --workers=2 "${@:3}" &&
-    touch "$source/$1.done"
+    echo "$made" >"$mark"
 }
 build() { # dataset, archive, flags …; its log is shown only in part, unless it fails
   local log=$workdir/build_$1.log
@@ -75,6 +76,7 @@ export JAX_PLATFORMS=${JAX_PLATFORMS:-cpu}
 export JAX_COMPILATION_CACHE_DIR=${JAX_COMPILATION_CACHE_DIR:-$workdir/compiled}
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.5  # all but the smallest programs
 mkdir -p "$source"
+version=$(python -c "from sleepfm_jax.simulation.body.pathology import VERSION; print(VERSION)")
 timed "simulate PSG" simulate simulated_psg 72 --hours=0.5 --pathology --coupling="$COUPLING"
 timed "simulate archives" archives
 timed "build PSG" build simulated_psg simulated_psg --clip_seconds=30

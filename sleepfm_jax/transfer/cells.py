@@ -24,7 +24,7 @@ from typing import Any, Protocol
 from absl import logging
 
 from sleepfm_jax import pretrained, train
-from sleepfm_jax.errors import CheckpointError, DatasetError, StorageError
+from sleepfm_jax.errors import CheckpointError, DatasetError, SleepFMError, StorageError
 from sleepfm_jax.metrics import predictions as files
 from sleepfm_jax.metrics.predictions import Predictions
 from sleepfm_jax.pretrained import Pretrained
@@ -173,7 +173,11 @@ def work(root: Path, cell: Cell) -> bool | None:
             _remove(folder)  # what trained it is half gone
         before = _done_rows(folder)
         with _said_to(folder / "log.txt"):
-            rows, about = cell.make(folder)
+            try:
+                rows, about = cell.make(folder)
+            except SleepFMError as error:  # of hundreds, which?
+                error.args = (f"{folder}: {error}",)
+                raise
         for name, one in rows.items():
             files.save(folder / files.FOLDER / f"{name}.npz", one)
         said = {"rows": {**before, **cell.rows}, **about}
