@@ -14,8 +14,10 @@ import sys
 import numpy as np
 import pytest
 
+from sleepfm_jax import ablation, experiment, finetuned
 from sleepfm_jax import train as loop
 from sleepfm_jax.data import datasets, people
+from sleepfm_jax.data.examples import View
 from sleepfm_jax.errors import (
     CheckpointError,
     ConfigError,
@@ -125,6 +127,26 @@ def test_of_a_finished_cell_the_best_weights_are_left(done):
     assert len(trained) == 6
     for folder in trained:
         assert (folder / "done.json").is_file() and not (folder / "checkpoints").exists()
+
+
+def test_the_cells_models_are_asked_again_with_fewer_channels(done, data_dir):
+    workdir, _ = done
+    row = "pretrained.finetune"
+    parts = ablation.parts_of(workdir, "sides:twin", row, finetuned.load)
+    assert len(parts) == 3  # folds
+    whole = files.load(workdir / "predictions" / "sides:twin" / f"{row}.npz")
+    records = datasets.open_records(data_dir, [transfer_plans.DATASET], datasets.ALL)
+    examples = experiment.make_examples(records, parts[0].model.objective.layout)
+    index = ablation._indices(records, whole)
+    for part in parts:  # the weights are those that said it
+        said = part.model.predict(View(examples, index[part.rows]))
+        wanted = whole.probabilities[part.r, part.rows]
+        np.testing.assert_allclose([p for _, p in said], wanted, atol=1e-5)
+    options = {"counts": [1], "combinations": 2}
+    ablation.ablate(workdir, data_dir, "sides:twin", row, "balanced_accuracy", parts, **options)
+    one, other = (files.load(p) for p in (workdir / "channels").rglob("*.npz"))
+    for a, b in ((one, other), (one, whole)):  # each says something else
+        assert np.abs(a.probabilities - b.probabilities).max() > 1e-4
 
 
 def test_nothing_is_trained_twice(done, data_dir, checkpoint, monkeypatch):
