@@ -10,8 +10,8 @@ import pytest
 from scipy import signal, stats
 
 from sleepfm_jax.errors import SimulationError
-from sleepfm_jax.simulation import cohorts
-from sleepfm_jax.simulation.body import eeg, pathology
+from sleepfm_jax.simulation import cohorts, sleepers
+from sleepfm_jax.simulation.body import eeg, pathology, physiology
 from sleepfm_jax.simulation.body.pathology import Pathology
 from sleepfm_jax.simulation.montage import ChannelPlan
 
@@ -46,7 +46,7 @@ def _column(latents, side, name):
 
 @pytest.mark.parametrize("coupling", [0.0, 0.5, 1.0])
 def test_other_modalities_share_as_much_as_the_coupling_says(coupling):
-    latents = [cohorts.draw_latents(SEED, i, coupling) for i in range(1500)]
+    latents = [sleepers.draw_latents(SEED, i, coupling) for i in range(1500)]
     for name in SHARED:
         own, seen = _column(latents, "own", name), _column(latents, "seen", name)
         assert np.corrcoef(own, seen)[0, 1] == pytest.approx(coupling, abs=0.12), name
@@ -62,7 +62,8 @@ def test_other_modalities_share_as_much_as_the_coupling_says(coupling):
 def test_own_latents_do_not_depend_on_the_coupling():
     for index in range(30):
         assert (
-            cohorts.draw_latents(SEED, index, 0.0).own == cohorts.draw_latents(SEED, index, 1.0).own
+            sleepers.draw_latents(SEED, index, 0.0).own
+            == sleepers.draw_latents(SEED, index, 1.0).own
         )
 
 
@@ -89,8 +90,8 @@ def test_a_cohort_with_pathology_says_so(tmp_path):
 
 
 def _waves(own: Pathology, sites=("C3", "C4", "O1", "O2"), hours=2.0):
-    latents = cohorts.Latents(own, own)
-    traits, night, _ = cohorts.simulate_subject(SEED, 1, hours, latents)
+    latents = sleepers.Latents(own, own)
+    traits, night, _ = sleepers.simulate_subject(SEED, 1, hours, latents)
     plans = [ChannelPlan(site, "eeg", 128, "uV", site) for site in sites]
     cardiac = np.zeros(round(night.seconds * 128), np.float32)
     return np.stack(eeg.render((1, 2), traits, night, plans, cardiac, pathology=own)), night
@@ -130,7 +131,7 @@ def test_a_heart_races_in_seizures():
     at = np.repeat(within, 32)[: ictal.shape[1]]
     assert ictal[0, at].std() > 1.3 * plain[0, at].std()
     # the seizure is where the recording is cut, too
-    cut = cohorts.cut(after, 60, 60)
+    cut = physiology.cut(after, 60, 60)
     assert cut.start == after.start + 1800.0
     np.testing.assert_array_equal(
         pathology.ictal_course(ill, 7200, cut.start) > 0.5, within[7200:14400]
@@ -142,8 +143,8 @@ def test_the_eeg_looks_the_same_whatever_others_show_of_it():
     montage = [ChannelPlan("C3", "eeg", 128, "uV", "C3")]
     cardiac = np.zeros(128 * 360, np.float32)
     waves = []
-    for latents in (cohorts.Latents(own, own), cohorts.Latents(own, seen)):
-        traits, night, _ = cohorts.simulate_subject(SEED, 1, 0.1, latents)
+    for latents in (sleepers.Latents(own, own), sleepers.Latents(own, seen)):
+        traits, night, _ = sleepers.simulate_subject(SEED, 1, 0.1, latents)
         (wave,) = eeg.render((1, 2), traits, night, montage, cardiac, pathology=own)
         waves.append(wave)
     np.testing.assert_array_equal(*waves)
