@@ -12,7 +12,9 @@ from scipy import signal, stats
 from sleepfm_jax.errors import SimulationError
 from sleepfm_jax.simulation import cohorts, sleepers
 from sleepfm_jax.simulation.body import eeg, pathology, physiology
+from sleepfm_jax.simulation.body.noise import generator
 from sleepfm_jax.simulation.body.pathology import Pathology
+from sleepfm_jax.simulation.body.traits import draw_subject
 from sleepfm_jax.simulation.montage import ChannelPlan
 
 SEED = 3
@@ -57,6 +59,39 @@ def test_other_modalities_share_as_much_as_the_coupling_says(coupling):
         assert all(both.own == both.seen for both in latents)
     # what the EEG alone has is never a stranger's
     assert all(b.own.side == b.seen.side and b.own.lesion == b.seen.lesion for b in latents)
+
+
+def test_what_the_heart_shows_of_slowing_is_by_the_coupling_and_a_little_by_age():
+    found = {}
+    for coupling in (0.0, 1.0):
+        own, heart = [], []
+        for index in range(1000):
+            latents = sleepers.draw_latents(SEED, index, coupling)
+            healthy = draw_subject(generator(sleepers.KEY, SEED, index, 0))
+            traits = pathology.beside_the_eeg(healthy, latents.seen, latents.own)
+            own.append(latents.own.slowing)
+            heart.append(np.log(traits.heart_variability))
+        found[coupling] = np.corrcoef(own, heart)[0, 1]
+    assert found[1.0] < -0.5
+    assert -0.2 < found[0.0] < 0.1  # age slows the one and stills the other, whatever the coupling
+
+
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+def test_the_worst_off_have_signals_that_can_be_written(sign):
+    """Four standard deviations from the middle, and more slowing than anybody draws."""
+    ill = Pathology(
+        vigilance=4 * sign, autonomic=-4 * sign, slowing=2.5, course=5, lesion=1.0, side=1,
+        focus="C3", seizures=tuple(np.arange(0.0, 28800.0, 130.0)), fibrillation=1.0, ectopy=0.3,
+        pr=0.32, qrs=0.16, bundle="left",
+    )  # fmt: skip
+    both = sleepers.Latents(ill, ill)
+    for index in range(3):
+        traits, night, montage = sleepers.simulate_subject(SEED, index, 0.05, both)
+        for channel in sleepers.render_psg(SEED, index, traits, night, montage, both):
+            assert np.ptp(channel.digital.astype(int)) > 0, channel.label
+            for limit in channel.physical_range:
+                assert len(f"{limit:g}") <= 8, (channel.label, limit)
+                assert abs(limit) < 1e5, (channel.label, limit)
 
 
 def test_own_latents_do_not_depend_on_the_coupling():
