@@ -322,7 +322,7 @@ def test_who_is_tested_can_be_asked_for(tmp_path):
     made = builder(source=tmp_path / "source", data_dir=tmp_path, split_fractions=(0.5, 0.1, 0.4))
     planned = [source.split for source in made.plan().sources]
     assert [planned.count(name) for name in ("train", "validation", "test")] == [5, 1, 4]
-    with pytest.raises(BuildError, match="--split_fractions: .* sum to 1"):
+    with pytest.raises(BuildError, match=r"--split_fractions: .* sum to 1"):
         builder(
             source=tmp_path / "source", data_dir=tmp_path, split_fractions=(0.5, 0.1, 0.1)
         ).plan()
