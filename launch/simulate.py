@@ -6,9 +6,9 @@
 
 write EDF+ files and a table of labels. With --pathology, the sleepers of simulated_psg have
 diseases, unlabelled, at natural prevalence; --coupling says how much of what the EEG or the ECG
-shows of one the other modalities show too: at 0 nothing, each by itself staying as it is. A folder
-that was begun with the same settings is continued, and may be given more subjects; any other
-non-empty folder is refused.
+shows of one the other modalities show too: at 0 nothing but what age explains and what the rate of
+the heart says, each by itself staying as it is. A folder that was begun with the same settings is
+continued, and may be given more subjects; any other non-empty folder is refused.
 
   python -m launch.simulate --dataset=shhs --subjects=20 --faults=0.2 --out=simulated/shhs
   python -m launch.build --dataset=shhs --source=simulated/shhs --data_dir=records
@@ -38,7 +38,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from absl import app, flags, logging
 
 from launch import programs
-from sleepfm_jax.simulation import cohorts
+from sleepfm_jax.simulation import cohorts, sleepers
 from sleepfm_jax.simulation.archives import sleep, wake
 from sleepfm_jax.simulation.archives.layouts import ARCHIVES
 
@@ -90,7 +90,7 @@ def main(argv: Sequence[str]) -> int:
     name, out = _DATASET.value, _OUT.value
     settings = {"subjects": _SUBJECTS.value, "seed": _SEED.value, "workers": _WORKERS.value}
     if name in ARCHIVES or name == "simulated_psg":
-        settings["hours"] = cohorts.NIGHT_HOURS if _HOURS.value is None else _HOURS.value
+        settings["hours"] = sleepers.NIGHT_HOURS if _HOURS.value is None else _HOURS.value
     elif _HOURS.value is not None:
         raise app.UsageError(f"--hours is for simulated_psg and sleep archives, not for {name}")
     if _PATHOLOGY.value and name != "simulated_psg":

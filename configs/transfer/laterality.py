@@ -29,9 +29,7 @@ TOKENS = ("^encoder/tokenizer/",)
 
 def get_config(variant: str = "") -> ConfigDict:
     """Variants: an encoding ("": fourier), or one with ":tokens"; "smoke"."""
-    config = common.twin(
-        common.eeg("simulated_wake_eeg", LABELS, clips=2000), steps=320, looks=8
-    )
+    config = common.twin(common.eeg("simulated_wake_eeg", LABELS, clips=2000), steps=320, looks=8)
     config.data.slots = {"bas": 10}
     config.model.position_encoding = "fourier"
     if variant == "smoke":

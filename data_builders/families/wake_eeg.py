@@ -64,8 +64,8 @@ class WakeEegBuilder(RecordsBuilder, skip_registration=True):
 
     OPTIONS: ClassVar[dict[str, Option]] = {
         "split_fractions": Option(
-            "Fractions in train, validation and test of the subjects that are in no test set of the "
-            "archive's own. [default: 0.8,0.1,0.1; beside an official test set 0.9,0.1,0]",
+            "Fractions in train, validation and test of the subjects that are in no test set of "
+            "the archive's own. [default: 0.8,0.1,0.1; beside an official test set 0.9,0.1,0]",
             type=numbers,
         )
     }

@@ -8,7 +8,6 @@ subjects or of worker processes.
 from __future__ import annotations
 
 import csv
-import dataclasses
 import datetime
 import functools
 import json
@@ -20,142 +19,28 @@ import numpy as np
 
 from sleepfm_jax.errors import SimulationError
 from sleepfm_jax.signals import SLEEP_EPOCH_SECONDS
-from sleepfm_jax.simulation.body import awake, cardiorespiratory, eeg
+from sleepfm_jax.simulation import sleepers
+from sleepfm_jax.simulation.body import awake
 from sleepfm_jax.simulation.body.noise import generator
-from sleepfm_jax.simulation.body.pathology import (
-    HEALTHY,
-    Pathology,
-    beside_the_eeg,
-    draw_pathology,
-    elsewhere,
-)
 from sleepfm_jax.simulation.body.pathology import VERSION as PATHOLOGY_VERSION
-from sleepfm_jax.simulation.body.physiology import Night, cut, simulate_night
-from sleepfm_jax.simulation.body.sleep import EPOCHS_PER_HOUR, simulate_hypnogram
-from sleepfm_jax.simulation.body.traits import SubjectTraits, draw_subject
-from sleepfm_jax.simulation.edf_writer import (
-    Trace,
-    from_microvolts,
-    trace,
-    write_edf,
-    write_hypnogram,
-)
-from sleepfm_jax.simulation.montage import ChannelPlan, draw_montage
+from sleepfm_jax.simulation.body.sleep import EPOCHS_PER_HOUR
+from sleepfm_jax.simulation.body.traits import draw_subject
+from sleepfm_jax.simulation.edf_writer import write_edf, write_hypnogram
 from sleepfm_jax.simulation.processes import each_subject
 
 VERSION = 1  # of the simulation; raised whenever the same seed would give other bytes
 COLUMNS = ("path", "subject", "split", "label", "hypnogram")
-NIGHT_HOURS = 8.0
 _DAYTIME = datetime.datetime(2001, 1, 1, 10, 0, 0)
-_PSG, _WAKE, _ECG = (
-    1,
-    2,
-    3,
-)  # first element of every random key, so that the data sets share nothing
-_EEG_KINDS = ("eeg", "eog_left", "eog_right")
-_UNITLESS_GAIN = {"V": 1e-3, "mV": 1.0, "uV": 300.0, "": 1.0, "cmH2O": 1.0}
-
-
-@dataclasses.dataclass(frozen=True)
-class Latents:
-    """What is wrong with a sleeper.
-
-    Attributes:
-      own: as the modality shows it whose latent it is: the EEG or the ECG.
-      seen: as the other modalities show it; by the coupling the same, or a stranger's.
-    """
-
-    own: Pathology = HEALTHY
-    seen: Pathology = HEALTHY
-
-
-NO_PATHOLOGY = Latents()
-
-
-def draw_latents(seed: int, index: int, coupling: float) -> Latents:
-    """What is wrong with a sleeper, and how much of it (`coupling`, 0 to 1) other signals show."""
-    age = draw_subject(generator(_PSG, seed, index, 0)).age
-    own = draw_pathology(generator(_PSG, seed, index, 7), age)
-    other = generator(_PSG, seed, index, 8)
-    stranger = draw_pathology(other, float(other.uniform(20.0, 80.0)))
-    return Latents(own, elsewhere(own, stranger, coupling, generator(_PSG, seed, index, 9)))
-
-
-def simulate_subject(
-    seed: int, index: int, hours: float = NIGHT_HOURS, latents: Latents = NO_PATHOLOGY
-) -> tuple[SubjectTraits, Night, tuple[ChannelPlan, ...]]:
-    """Traits, night (cut to `hours`) and montage of one simulated sleeper; renders no channel."""
-    traits = draw_subject(generator(_PSG, seed, index, 0))
-    if latents != NO_PATHOLOGY:
-        traits = beside_the_eeg(traits, latents.seen, latents.own)
-    montage = draw_montage(generator(_PSG, seed, index, 1))
-    rng = generator(_PSG, seed, index, 2)
-    wanted = round(hours * EPOCHS_PER_HOUR)
-    epochs = max(wanted, round(NIGHT_HOURS * EPOCHS_PER_HOUR))
-    stages = simulate_hypnogram(rng, epochs, fragmentation=traits.fragmentation)
-    night = simulate_night(rng, traits, stages, latents.seen)
-    # a short recording is a window of a whole night, so every stage turns up somewhere in the
-    # cohort
-    if latents != NO_PATHOLOGY:  # the same part, however many beats the night has
-        rng = generator(_PSG, seed, index, 10)
-    first = int(rng.integers(epochs - wanted + 1))
-    return traits, cut(night, first, wanted), montage
-
-
-def render_psg(
-    seed: int,
-    index: int,
-    traits: SubjectTraits,
-    night: Night,
-    montage: tuple[ChannelPlan, ...],
-    latents: Latents = NO_PATHOLOGY,
-) -> list[Trace]:
-    """Every channel of the montage, quantised, in the montage's order."""
-    key = (_PSG, seed, index)
-    own, seen = latents.own, latents.seen
-    heart = cardiorespiratory.Heart(generator(*key, 3), traits, night, pathology=own)
-    # what EEG and EMG pick up of the heart must not say more of it than the pulse does
-    picked_up = heart
-    if seen != own:
-        picked_up = cardiorespiratory.Heart(generator(*key, 3), traits, night, pathology=seen)
-    done: dict[ChannelPlan, Trace] = {}
-    for sfreq in sorted({plan.sfreq for plan in montage if plan.kind in _EEG_KINDS}):
-        plans = [plan for plan in montage if plan.kind in _EEG_KINDS and plan.sfreq == sfreq]
-        waves = eeg.render((*key, 4), traits, night, plans, picked_up.wave(sfreq), pathology=own)
-        for plan, wave in zip(plans, waves):
-            done[plan] = trace(
-                plan.label, sfreq, plan.unit, from_microvolts(wave, plan.unit), "AgAgCl"
-            )
-        del waves
-    for number, plan in enumerate(montage):
-        if plan in done:
-            continue
-        rng = generator(*key, 5, number)
-        if plan.kind == "ecg":
-            wave = cardiorespiratory.render_ecg(rng, night, heart, plan.sfreq)
-            wave = from_microvolts(1000.0 * wave, plan.unit)
-        elif plan.kind in ("chin", "leg_left", "leg_right"):
-            wave = cardiorespiratory.render_emg(
-                rng, traits, night, picked_up, plan.kind, plan.sfreq
-            )
-            wave = from_microvolts(wave, plan.unit)
-        elif plan.kind == "pleth":
-            wave = cardiorespiratory.render_pleth(rng, traits, night, plan.sfreq, pathology=seen)
-        else:
-            wave = cardiorespiratory.render_breathing(rng, traits, night, plan.kind, plan.sfreq)
-            if plan.kind != "oxygen":
-                wave = wave * np.float32(
-                    _UNITLESS_GAIN[plan.unit] * np.exp(0.5 * rng.standard_normal())
-                )
-        done[plan] = trace(plan.label, plan.sfreq, plan.unit, wave)
-    return [done[plan] for plan in montage]
+# first element of every random key, so that the data sets share nothing; sleepers have
+# `sleepers.KEY`
+_WAKE, _ECG = 2, 3
 
 
 def write_psg_cohort(
     out: str | os.PathLike,
     *,
     subjects: int,
-    hours: float = NIGHT_HOURS,
+    hours: float = sleepers.NIGHT_HOURS,
     seed: int = 0,
     workers: int = 1,
     coupling: float | None = None,
@@ -294,11 +179,13 @@ def _psg_subject(out: Path, settings: dict, index: int) -> list[dict]:
     }
     if (out / row["path"]).exists() and (out / row["hypnogram"]).exists():
         return [row]
-    latents = NO_PATHOLOGY
+    latents = sleepers.NO_PATHOLOGY
     if "coupling" in settings:
-        latents = draw_latents(settings["seed"], index, settings["coupling"])
-    traits, night, montage = simulate_subject(settings["seed"], index, settings["hours"], latents)
-    rng = generator(_PSG, settings["seed"], index, 6)
+        latents = sleepers.draw_latents(settings["seed"], index, settings["coupling"])
+    traits, night, montage = sleepers.simulate_subject(
+        settings["seed"], index, settings["hours"], latents
+    )
+    rng = generator(sleepers.KEY, settings["seed"], index, 6)
     start = datetime.datetime(2001, 1, 1, 22, 0, 0) + datetime.timedelta(
         days=int(rng.integers(365)), minutes=int(rng.integers(120))
     )
@@ -307,7 +194,7 @@ def _psg_subject(out: Path, settings: dict, index: int) -> list[dict]:
         scored[: int(rng.integers(1, 6))] = -1
     write_edf(
         out / row["path"],
-        render_psg(settings["seed"], index, traits, night, montage, latents),
+        sleepers.render_psg(settings["seed"], index, traits, night, montage, latents),
         subject=subject,
         start=start,
     )

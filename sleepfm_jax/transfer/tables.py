@@ -135,4 +135,6 @@ def text(scores: list[dict[str, Any]], gains: list[dict[str, Any]]) -> str:
         table.append([*(line[n] for n in names), value.rstrip(), *said])
     if gains:
         parts.append(fixed_width(table))
+    if any("twin" in line["task"].partition(":")[2] for line in scores):
+        parts.append("Twins are simulated: none of their numbers stands beside a published one.")
     return "\n\n".join(parts)

@@ -10,7 +10,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow_datasets as tfds
 
 from data_builders.engine import report as build_report
@@ -169,11 +168,3 @@ def table_row(built: Built) -> str:
         f"| {built.report['spec']['dataset']} | {len(built.truth)} | {totals['clips']} | "
         f"{modalities} | {labels} | {splits} | {len(built.faults)}: {faults}, all as expected |"
     )
-
-
-def band_power(record: Record, sfreq: float, low: float, high: float) -> np.ndarray:
-    """Power [C] of a record's valid channels between two frequencies."""
-    x = record.physical()[:, : record.num_samples]
-    power = np.abs(np.fft.rfft(x)) ** 2
-    frequencies = np.fft.rfftfreq(x.shape[1], 1 / sfreq)
-    return power[:, (frequencies >= low) & (frequencies < high)].sum(1)

@@ -242,7 +242,11 @@ def compare(golden, variant, found, steps, limit):
 
 @pytest.mark.parametrize(
     "precision, variant",
-    [*(("float64", name) for name in EEG), ("float32", "plain")],
+    [
+        # Compiling in float64 takes most of a minute each.
+        *(pytest.param("float64", name, marks=pytest.mark.slow) for name in EEG),
+        ("float32", "plain"),
+    ],
     indirect=["precision"],
 )
 def test_three_eeg_steps_are_the_published_ones(golden, monkeypatch, precision, variant):

@@ -13,7 +13,7 @@ import pytest
 
 from sleepfm_jax.recordings.read import read_edf
 from sleepfm_jax.signals import identify
-from sleepfm_jax.simulation import cohorts
+from sleepfm_jax.simulation import cohorts, sleepers
 from sleepfm_jax.simulation.body.noise import generator
 from sleepfm_jax.simulation.edf_writer import trace, write_edf
 from sleepfm_jax.simulation.montage import STYLES, draw_montage
@@ -60,7 +60,7 @@ def test_the_table_names_every_file(cohort):
 def test_recordings_read_back_with_their_modalities_and_stages(cohort):
     table, rows = cohort
     for index, row in enumerate(rows):
-        _, night, montage = cohorts.simulate_subject(SEED, index, 0.2)
+        _, night, montage = sleepers.simulate_subject(SEED, index, 0.2)
         recording = read_edf(
             table.parent / row["path"],
             subject=row["subject"],

@@ -87,7 +87,7 @@ def test_the_tables_say_every_row_its_metric_first(done, data_dir):
         assert (line["task"], line["people"], line["seeds"]) == ("sides:twin", "15", "1")
     assert first["pretrained", "finetune"]["predicted_sign"] == "+"
     assert first["scratch", "finetune"]["predicted_sign"] == ""
-    assert "sides:twin" in printed and "gain of" in printed
+    assert "sides:twin" in printed and "gain of" in printed and "simulated" in printed
 
 
 def test_a_row_is_of_everybody_and_says_how_it_was_made(done):

@@ -17,7 +17,7 @@ import numpy as np
 
 from sleepfm_jax.errors import SimulationError
 from sleepfm_jax.signals import SLEEP_EPOCH_SECONDS
-from sleepfm_jax.simulation import cohorts
+from sleepfm_jax.simulation import sleepers
 from sleepfm_jax.simulation.archives import montages, scorers
 from sleepfm_jax.simulation.archives.faults import inject
 from sleepfm_jax.simulation.archives.layouts import (
@@ -46,7 +46,7 @@ def write_archive(
     out: str | os.PathLike,
     *,
     subjects: int,
-    hours: float = cohorts.NIGHT_HOURS,
+    hours: float = sleepers.NIGHT_HOURS,
     seed: int = 0,
     faults: float = 0.0,
     workers: int = 1,
@@ -94,7 +94,7 @@ def simulate_archive_night(
     key = (_ARCHIVE, seed, list(ARCHIVES).index(name), index)
     traits = draw_subject(generator(*key, 0))
     rng = generator(*key, 1, visit)
-    whole = max(epochs, round(cohorts.NIGHT_HOURS * EPOCHS_PER_HOUR))
+    whole = max(epochs, round(sleepers.NIGHT_HOURS * EPOCHS_PER_HOUR))
     stages = simulate_hypnogram(rng, whole, fragmentation=traits.fragmentation)
     night = simulate_night(rng, traits, stages)
     return traits, cut(night, int(rng.integers(whole - epochs + 1)), epochs)
@@ -157,7 +157,7 @@ def _render(
     # "Volts" is rendered as V, and written as it is spelled.
     spelled = [p for p in montage if p.kind not in extras]
     body = [dataclasses.replace(p, unit="V" if p.unit == "Volts" else p.unit) for p in spelled]
-    done = dict(zip(spelled, cohorts.render_psg(seed, number, traits, night, tuple(body))))
+    done = dict(zip(spelled, sleepers.render_psg(seed, number, traits, night, tuple(body))))
     for order, plan in enumerate(montage):
         if plan.kind in extras:
             rng = generator(_ARCHIVE, seed, number, 3, order)

@@ -174,6 +174,11 @@ def elsewhere(
     `coupling`, otherwise a stranger's. So its correlation with what the first modality shows is the
     coupling, and each modality by itself looks the same whatever the coupling.
 
+    Whatever the coupling, modalities share what those of the healthy share: stages, arousals, the
+    rate of the heart (so the pulse has the ECG's autonomic tone), and age, with which slowing and
+    fibrillation come and heart rate variability goes. And the others have one stranger: what ECG,
+    breath and muscle show of the EEG's latents is alike.
+
     Args:
       own: what the modality shows whose latent it is: the EEG (vigilance, slowing, focus), the ECG
         (the rest).

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sleepfm_jax.metrics.plain_features import HEART_FEATURE_NAMES, heart_features, r_peaks
-from sleepfm_jax.simulation import cohorts
+from sleepfm_jax.simulation import sleepers
 from sleepfm_jax.simulation.body import cardiorespiratory, conduction, exam
 from sleepfm_jax.simulation.body.noise import generator
 from sleepfm_jax.simulation.body.pathology import Pathology
@@ -20,14 +20,14 @@ RARE = 4.0
 
 @pytest.fixture(scope="module")
 def sleeper():
-    return cohorts.simulate_subject(3, 1, 0.1)
+    return sleepers.simulate_subject(3, 1, 0.1)
 
 
 def test_the_healthy_are_rendered_as_they_were():
     digest = hashlib.sha256()
     for index in range(2):
-        traits, night, montage = cohorts.simulate_subject(3, index, 0.05)
-        for channel in cohorts.render_psg(3, index, traits, night, montage):
+        traits, night, montage = sleepers.simulate_subject(3, index, 0.05)
+        for channel in sleepers.render_psg(3, index, traits, night, montage):
             digest.update(channel.digital.tobytes())
     assert digest.hexdigest()[:16] == "3d32b4f07084ce34"
 
@@ -63,7 +63,7 @@ def test_what_the_pulse_shows_of_fibrillation_is_by_the_coupling(sleeper):
     for coupling in (0.0, 1.0):
         own, seen = [], []
         for index in range(150):
-            latents = cohorts.draw_latents(5, index, coupling)
+            latents = sleepers.draw_latents(5, index, coupling)
             own.append(latents.own.fibrillation)
             seen.append(irregular(intervals(night, latents.seen)))
         found[coupling] = np.corrcoef(own, seen)[0, 1]

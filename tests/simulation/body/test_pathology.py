@@ -10,9 +10,11 @@ import pytest
 from scipy import signal, stats
 
 from sleepfm_jax.errors import SimulationError
-from sleepfm_jax.simulation import cohorts
-from sleepfm_jax.simulation.body import eeg, pathology
+from sleepfm_jax.simulation import cohorts, sleepers
+from sleepfm_jax.simulation.body import eeg, pathology, physiology
+from sleepfm_jax.simulation.body.noise import generator
 from sleepfm_jax.simulation.body.pathology import Pathology
+from sleepfm_jax.simulation.body.traits import draw_subject
 from sleepfm_jax.simulation.montage import ChannelPlan
 
 SEED = 3
@@ -46,7 +48,7 @@ def _column(latents, side, name):
 
 @pytest.mark.parametrize("coupling", [0.0, 0.5, 1.0])
 def test_other_modalities_share_as_much_as_the_coupling_says(coupling):
-    latents = [cohorts.draw_latents(SEED, i, coupling) for i in range(1500)]
+    latents = [sleepers.draw_latents(SEED, i, coupling) for i in range(1500)]
     for name in SHARED:
         own, seen = _column(latents, "own", name), _column(latents, "seen", name)
         assert np.corrcoef(own, seen)[0, 1] == pytest.approx(coupling, abs=0.12), name
@@ -59,10 +61,44 @@ def test_other_modalities_share_as_much_as_the_coupling_says(coupling):
     assert all(b.own.side == b.seen.side and b.own.lesion == b.seen.lesion for b in latents)
 
 
+def test_what_the_heart_shows_of_slowing_is_by_the_coupling_and_a_little_by_age():
+    found = {}
+    for coupling in (0.0, 1.0):
+        own, heart = [], []
+        for index in range(1000):
+            latents = sleepers.draw_latents(SEED, index, coupling)
+            healthy = draw_subject(generator(sleepers.KEY, SEED, index, 0))
+            traits = pathology.beside_the_eeg(healthy, latents.seen, latents.own)
+            own.append(latents.own.slowing)
+            heart.append(np.log(traits.heart_variability))
+        found[coupling] = np.corrcoef(own, heart)[0, 1]
+    assert found[1.0] < -0.5
+    assert -0.2 < found[0.0] < 0.1  # age slows the one and stills the other, whatever the coupling
+
+
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+def test_the_worst_off_have_signals_that_can_be_written(sign):
+    """Four standard deviations from the middle, and more slowing than anybody draws."""
+    ill = Pathology(
+        vigilance=4 * sign, autonomic=-4 * sign, slowing=2.5, course=5, lesion=1.0, side=1,
+        focus="C3", seizures=tuple(np.arange(0.0, 28800.0, 130.0)), fibrillation=1.0, ectopy=0.3,
+        pr=0.32, qrs=0.16, bundle="left",
+    )  # fmt: skip
+    both = sleepers.Latents(ill, ill)
+    for index in range(3):
+        traits, night, montage = sleepers.simulate_subject(SEED, index, 0.05, both)
+        for channel in sleepers.render_psg(SEED, index, traits, night, montage, both):
+            assert np.ptp(channel.digital.astype(int)) > 0, channel.label
+            for limit in channel.physical_range:
+                assert len(f"{limit:g}") <= 8, (channel.label, limit)
+                assert abs(limit) < 1e5, (channel.label, limit)
+
+
 def test_own_latents_do_not_depend_on_the_coupling():
     for index in range(30):
         assert (
-            cohorts.draw_latents(SEED, index, 0.0).own == cohorts.draw_latents(SEED, index, 1.0).own
+            sleepers.draw_latents(SEED, index, 0.0).own
+            == sleepers.draw_latents(SEED, index, 1.0).own
         )
 
 
@@ -89,8 +125,8 @@ def test_a_cohort_with_pathology_says_so(tmp_path):
 
 
 def _waves(own: Pathology, sites=("C3", "C4", "O1", "O2"), hours=2.0):
-    latents = cohorts.Latents(own, own)
-    traits, night, _ = cohorts.simulate_subject(SEED, 1, hours, latents)
+    latents = sleepers.Latents(own, own)
+    traits, night, _ = sleepers.simulate_subject(SEED, 1, hours, latents)
     plans = [ChannelPlan(site, "eeg", 128, "uV", site) for site in sites]
     cardiac = np.zeros(round(night.seconds * 128), np.float32)
     return np.stack(eeg.render((1, 2), traits, night, plans, cardiac, pathology=own)), night
@@ -130,7 +166,7 @@ def test_a_heart_races_in_seizures():
     at = np.repeat(within, 32)[: ictal.shape[1]]
     assert ictal[0, at].std() > 1.3 * plain[0, at].std()
     # the seizure is where the recording is cut, too
-    cut = cohorts.cut(after, 60, 60)
+    cut = physiology.cut(after, 60, 60)
     assert cut.start == after.start + 1800.0
     np.testing.assert_array_equal(
         pathology.ictal_course(ill, 7200, cut.start) > 0.5, within[7200:14400]
@@ -142,8 +178,8 @@ def test_the_eeg_looks_the_same_whatever_others_show_of_it():
     montage = [ChannelPlan("C3", "eeg", 128, "uV", "C3")]
     cardiac = np.zeros(128 * 360, np.float32)
     waves = []
-    for latents in (cohorts.Latents(own, own), cohorts.Latents(own, seen)):
-        traits, night, _ = cohorts.simulate_subject(SEED, 1, 0.1, latents)
+    for latents in (sleepers.Latents(own, own), sleepers.Latents(own, seen)):
+        traits, night, _ = sleepers.simulate_subject(SEED, 1, 0.1, latents)
         (wave,) = eeg.render((1, 2), traits, night, montage, cardiac, pathology=own)
         waves.append(wave)
     np.testing.assert_array_equal(*waves)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from sleepfm_jax.simulation import cohorts
+from sleepfm_jax.simulation import sleepers
 from sleepfm_jax.simulation.body import cardiorespiratory, eeg
 from sleepfm_jax.simulation.body.noise import STATE_SFREQ, generator
 from sleepfm_jax.simulation.body.sleep import EPOCHS_PER_HOUR, N1, N2, N3, REM, W
@@ -19,7 +19,7 @@ SEED = 3
 def sleeper():
     """Traits and night of a sleeper with apnoeas and every stage."""
     for index in range(40):
-        traits, night, _ = cohorts.simulate_subject(SEED, index)
+        traits, night, _ = sleepers.simulate_subject(SEED, index)
         counts = np.bincount(night.stages, minlength=5)
         if len(night.apnoeas) > 60 and counts.min() > 30 and traits.tone_contrast > 0.6:
             return traits, night
@@ -163,8 +163,8 @@ def test_ecg_and_pulse_count_the_same_beats(sleeper):
 
 
 def test_cutting_keeps_times_in_step():
-    _, whole, _ = cohorts.simulate_subject(SEED, 0)
-    _, part, _ = cohorts.simulate_subject(SEED, 0, hours=1.0)
+    _, whole, _ = sleepers.simulate_subject(SEED, 0)
+    _, part, _ = sleepers.simulate_subject(SEED, 0, hours=1.0)
     assert len(part.stages) == EPOCHS_PER_HOUR
     assert part.seconds == 3600.0
     first = np.flatnonzero(
@@ -187,7 +187,7 @@ def test_staging_from_band_power_is_possible_but_not_easy():
 
     features, stages = [], []
     for index in range(20):
-        traits, night, _ = cohorts.simulate_subject(SEED, index, 4.0)
+        traits, night, _ = sleepers.simulate_subject(SEED, index, 4.0)
         heart = cardiorespiratory.Heart(generator(index, 1), traits, night)
         plans = [ChannelPlan(site, "eeg", 100, "uV", site) for site in ("C3", "O2")]
         waves = eeg.render((index, 2), traits, night, plans, heart.wave(100))
