@@ -17,6 +17,10 @@ from sleepfm_jax.transfer.conditions import Encoders, Options
 from tests.helpers.untrained_runs import save_run
 
 DATASET, LABELS = "simulated_wake_eeg", ("left", "right")
+MODEL = {"patch_samples": 32, "width": 16, "heads": 2, "pooling_heads": 2, "mlp_dim": 16}
+"""Compiling is most of what a plan takes here: of the encoder as little as there can be."""
+HEAD = {"head": "linear", "time_mask": 0.0, "feature_mask": 0.0}
+"""The paper's are compiled in tests/objectives and tests/models."""
 
 
 def build(root: Path, subjects: int = 15) -> Path:
@@ -27,10 +31,10 @@ def build(root: Path, subjects: int = 15) -> Path:
     return root / "data"
 
 
-def pretrained(folder: Path, data_dir: Path, people=(), variant: str = "smoke", **changes) -> str:
+def pretrained(folder: Path, data_dir: Path, people=(), **changes) -> str:
     """The workdir of an encoder that was pretrained on nobody, or on these."""
     config = pretraining.get_config("smoke").to_dict()
-    for section, keys in changes.items():
+    for section, keys in {"model": MODEL, **changes}.items():
         config[section].update(keys)
     metadata = datasets.open_records(data_dir, [DATASET], "train").metadata
     save_run(folder, config, about={"preprocessing": metadata, "subjects": sorted(people)})
@@ -41,6 +45,8 @@ def task(name: str = "sides:twin", **changes) -> Task:
     """Which side a lesion is on: three folds, four steps."""
     config = common.smoke(common.eeg(DATASET, LABELS, clips=160, channels=4)).to_dict()
     config["data"]["folds"] = 3
+    config["model"] |= MODEL
+    config["objective"] |= HEAD
     signs = {"pretrained": "+", "mispaired": "0"}
     given = {"labels": LABELS, "config": config, "in_folds": True, "signs": signs}
     return Task(name, DATASET, "balanced_accuracy", **given | changes)

@@ -11,6 +11,7 @@ import shutil
 import signal
 import sys
 
+import jax
 import numpy as np
 import pytest
 
@@ -31,6 +32,14 @@ from sleepfm_jax.transfer.conditions import Encoders, Options
 from tests.helpers import programs, transfer_plans
 
 TABLES = ("transfer.csv", "gains.csv", "label_efficiency.csv")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_device():
+    """As the killed workers have: a plan is of many small runs, and sharding is tested elsewhere."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jax, "device_count", lambda: 1)
+        yield
 
 
 @pytest.fixture(scope="module")
