@@ -24,17 +24,18 @@ HEAD = {"head": "linear", "time_mask": 0.0, "feature_mask": 0.0}
 
 
 def build(root: Path, subjects: int = 15) -> Path:
-    """A data_dir with wake EEG of so many people, two clips of 5 s of each."""
+    """A data_dir with wake EEG of so many people, two clips of 4 s of each."""
     source = root / "recordings"
-    write_wake_eeg(source, subjects=subjects, seconds=5.0, recordings=1, sfreq=128)
-    Builder(source=source, data_dir=root / "data", clip_seconds=5).download_and_prepare()
+    write_wake_eeg(source, subjects=subjects, seconds=4.0, recordings=1, sfreq=128)
+    Builder(source=source, data_dir=root / "data", clip_seconds=4).download_and_prepare()
     return root / "data"
 
 
 def pretrained(folder: Path, data_dir: Path, people=(), **changes) -> str:
     """The workdir of an encoder that was pretrained on nobody, or on these."""
     config = pretraining.get_config("smoke").to_dict()
-    for section, keys in {"model": MODEL, **changes}.items():
+    config["model"].update(MODEL)
+    for section, keys in changes.items():
         config[section].update(keys)
     metadata = datasets.open_records(data_dir, [DATASET], "train").metadata
     save_run(folder, config, about={"preprocessing": metadata, "subjects": sorted(people)})
