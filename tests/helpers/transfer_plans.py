@@ -17,19 +17,24 @@ from sleepfm_jax.transfer.conditions import Encoders, Options
 from tests.helpers.untrained_runs import save_run
 
 DATASET, LABELS = "simulated_wake_eeg", ("left", "right")
+MODEL = {"patch_samples": 32, "width": 16, "heads": 2, "pooling_heads": 2, "mlp_dim": 16}
+"""Compiling is most of what a plan takes here: of the encoder as little as there can be."""
+HEAD = {"head": "linear", "time_mask": 0.0, "feature_mask": 0.0}
+"""The paper's are compiled in tests/objectives and tests/models."""
 
 
 def build(root: Path, subjects: int = 15) -> Path:
-    """A data_dir with wake EEG of so many people, two clips of 5 s of each."""
+    """A data_dir with wake EEG of so many people, two clips of 4 s of each."""
     source = root / "recordings"
-    write_wake_eeg(source, subjects=subjects, seconds=5.0, recordings=1, sfreq=128)
-    Builder(source=source, data_dir=root / "data", clip_seconds=5).download_and_prepare()
+    write_wake_eeg(source, subjects=subjects, seconds=4.0, recordings=1, sfreq=128)
+    Builder(source=source, data_dir=root / "data", clip_seconds=4).download_and_prepare()
     return root / "data"
 
 
-def pretrained(folder: Path, data_dir: Path, people=(), variant: str = "smoke", **changes) -> str:
+def pretrained(folder: Path, data_dir: Path, people=(), **changes) -> str:
     """The workdir of an encoder that was pretrained on nobody, or on these."""
     config = pretraining.get_config("smoke").to_dict()
+    config["model"].update(MODEL)
     for section, keys in changes.items():
         config[section].update(keys)
     metadata = datasets.open_records(data_dir, [DATASET], "train").metadata
@@ -41,6 +46,8 @@ def task(name: str = "sides:twin", **changes) -> Task:
     """Which side a lesion is on: three folds, four steps."""
     config = common.smoke(common.eeg(DATASET, LABELS, clips=160, channels=4)).to_dict()
     config["data"]["folds"] = 3
+    config["model"] |= MODEL
+    config["objective"] |= HEAD
     signs = {"pretrained": "+", "mispaired": "0"}
     given = {"labels": LABELS, "config": config, "in_folds": True, "signs": signs}
     return Task(name, DATASET, "balanced_accuracy", **given | changes)

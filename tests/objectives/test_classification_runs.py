@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 
+import jax
 import numpy as np
 import pytest
 
@@ -12,6 +13,14 @@ from sleepfm_jax import config as configuration
 from sleepfm_jax.errors import DatasetError
 from sleepfm_jax.train import train
 from tests.helpers.runs import logged, saved_state, smoke
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_device():
+    """Compiling for four is half of what these take; sharding is tested elsewhere."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jax, "device_count", lambda: 1)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +56,9 @@ def fine_tuning(head, labels=("dull", "sharp"), **changes):
         "evaluators": {"validation": looks},
         "data.slots": {"bas": 2},
         "model.position_encoding": "none",
+        "model.patch_samples": 128,
+        "model.width": 16,
+        "save_every": 4,
     }
     return smoke(**plain | changes)
 
