@@ -106,8 +106,8 @@ def twin(
     config: ConfigDict,
     *,
     figure: str = "balanced_accuracy",
-    steps: int = 160,
-    looks: int = 5,
+    steps: int = 128,
+    looks: int = 4,
     patience: int = 0,
 ) -> ConfigDict:
     """The same recipe at the smoke size: the small encoder, and rates for so few steps.
