@@ -6,13 +6,15 @@ import dataclasses
 
 import pytest
 
-from launch.transfer import changes, find_task, known_tasks, signs
 from sleepfm_jax.data import datasets
 from sleepfm_jax.errors import ConfigError
 from sleepfm_jax.pretrained import Pretrained
 from sleepfm_jax.transfer import Plan, tables
 from sleepfm_jax.transfer.conditions import Encoders, Options
+from tests.helpers.launched import launched
 
+program = launched("transfer")
+find_task, known_tasks = program.find_task, program.known_tasks
 PAPER = ("tuev", "tuab", "tusl", "braincapture", "chb_mit", "ptbxl", "g12ec", "cpsc")
 
 
@@ -56,7 +58,7 @@ def test_every_task_of_the_paper_is_there_with_its_twin_and_a_sign():
     for name in PAPER:
         twin = find_task(f"{name}:twin")
         assert twin.signs["pretrained"] in "+0" and find_task(name).signs == {}
-        assert signs(name, "coupling 0")["pretrained"] == "0"
+        assert program.signs(name, "coupling 0")["pretrained"] == "0"
     with pytest.raises(ConfigError, match="there are braincapture"):
         find_task("taub")
     with pytest.raises(ConfigError, match="unknown variant 'twins'"):
@@ -153,7 +155,7 @@ def test_what_cannot_be_is_refused(tmp_path):
         _ = planned(tmp_path, mode="probe", conditions=("pretrained_pe",)).cells
     with pytest.raises(ConfigError, match="has no such key"):
         _ = planned(tmp_path, options=Options(changes=(("optimizer.name", 1),))).cells
-    assert changes(["steps=5", "data.slots={'bas': 2}", "optimiser.name=sgd"]) == (
+    assert program.changes(["steps=5", "data.slots={'bas': 2}", "optimiser.name=sgd"]) == (
         ("steps", 5),
         ("data.slots", {"bas": 2}),
         ("optimiser.name", "sgd"),
