@@ -8,13 +8,14 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from launch.bench import twins as bench
 from sleepfm_jax.errors import SimulationError
 from sleepfm_jax.simulation.archives import twins
 from sleepfm_jax.simulation.archives.wake import write_archive
 from sleepfm_jax.simulation.body import findings
 from tests.helpers.archives import builder_of
+from tests.helpers.launched import launched
 
+bench = launched("bench.twins")
 SFREQ = 128
 
 
