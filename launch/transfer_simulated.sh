@@ -6,9 +6,9 @@
 # The same command goes on where an interrupted one stopped.
 #   SEEDS=3 FOLDS=5 bash launch/transfer_simulated.sh RUN
 # is the whole table: three pretrainings and three trainings of each cell, and cross-validation of
-# the tasks that have no test set, under two hours. PE=1 adds the condition of positions in
-# pretraining too, MISPAIRED=1 the control; COUPLING=0 has sleepers of whose EEG's and
-# ECG's pathology other modalities show a stranger's.
+# the tasks that have no test set. PE=1 adds the condition of positions in pretraining too,
+# MISPAIRED=1 the control; COUPLING=0 has sleepers of whose EEG's and ECG's pathology other
+# modalities show a stranger's.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p "${1:-runs/transfer_simulated}"

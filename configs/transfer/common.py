@@ -8,6 +8,9 @@ from ml_collections import ConfigDict
 
 from sleepfm_jax import config as configuration
 
+CODE15 = ("1dAVb", "RBBB", "LBBB", "SB", "AF", "ST")
+"""Labels of CODE-15 %, which three tasks train on, together: their trainings must be equal."""
+
 ALL = 10**9
 """Examples of an evaluator: the whole split."""
 
@@ -20,7 +23,7 @@ def paper_encoder(config: ConfigDict) -> ConfigDict:
 
 
 def small_encoder(config: ConfigDict) -> ConfigDict:
-    """The one of the twins: three minutes on two CPU cores."""
+    """The one of the twins, for two CPU cores."""
     config.model.update(
         patch_samples=128, width=64, layers=3, heads=4, pooling_heads=4, mlp_dim=128, dropout=0.1
     )

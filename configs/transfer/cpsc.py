@@ -39,12 +39,11 @@ TASK = {
     "labels": ("1dAVb", "RBBB", "LBBB", "AF"),
     "protocol": "trained on CODE-15, one random split by exam; ± is not over folds",
 }
-LABELS = ("1dAVb", "RBBB", "LBBB", "SB", "AF", "ST")
 
 
 def get_config(variant: str = "") -> ConfigDict:
     """Variants: "", "twin" and "smoke"."""
-    config = common.ecg("code15", LABELS, clips=276_623)
+    config = common.ecg("code15", common.CODE15, clips=276_623)
     if variant == "twin":
         return common.twin(config, figure="auroc")
     if variant == "smoke":

@@ -9,7 +9,8 @@
 The simulated lesion is mirrored between the classes, and a clip has a random half of the
 electrodes, so that neither an average over the head nor a place in the batch gives the side away.
 The published position code (`fourier_truncated`) is the same for the left and the right: it should
-be at chance, as no positions are, and `fourier` above it. No score is published.
+be at chance, as no positions are, and `fourier` above it. No score is published, and none
+was seen yet.
 
 Variants: a position encoding ("fourier", "fourier_truncated", "none"), trained as a whole; with
 ":tokens" after it (as "fourier:tokens") the tokens before channel pooling are frozen as pretraining

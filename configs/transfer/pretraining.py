@@ -12,7 +12,7 @@ tasks': 60 tokens, where 5 min would be 300, more than the 128 positions in time
 
 Variants: "pe" has electrode positions in pretraining too, and drops channels at random, so that any
 number of them works afterwards (its checkpoint is --checkpoint_pe of launch.transfer). "twin",
-"twin_pe" and "twin_mispaired" are the smoke size, three minutes on two CPU cores:
+"twin_pe" and "twin_mispaired" are the smoke size, for two CPU cores:
 
   python -m launch.simulate --dataset=simulated_psg --pathology --coupling=1 --subjects=72 \\
       --hours=0.5 --out=SIMULATED

@@ -45,7 +45,6 @@ TASK = {
     "labels": ("RBBB", "LBBB", "SB", "AF"),
     "protocol": "trained on CODE-15, one random split by exam; ± is not over folds",
 }
-LABELS = ("1dAVb", "RBBB", "LBBB", "SB", "AF", "ST")
 VARIANTS = {
     "superclasses": {
         "dataset": "ptbxl",
@@ -69,7 +68,7 @@ def get_config(variant: str = "") -> ConfigDict:
         return common.ecg("ptbxl", VARIANTS["superclasses"]["labels"], clips=17_418)
     if variant == "rhythm":
         return common.ecg("ptbxl_rhythm", TASK["labels"], clips=17_418)
-    config = common.ecg("code15", LABELS, clips=276_623)
+    config = common.ecg("code15", common.CODE15, clips=276_623)
     if variant == "twin":
         return common.twin(config, figure="auroc")
     if variant == "smoke":

@@ -94,7 +94,8 @@ def train_torch(config, parts, seed: int):
         {"params": getattr(net, name).parameters(), "lr": rate} for name, rate in rates.items()
     ]
     make = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[optimiser["name"]]
-    tx = make(groups)
+    decay = {"weight_decay": optimiser["weight_decay"]} if optimiser["name"] == "adamw" else {}
+    tx = make(groups, **decay)
     peak = [group["lr"] for group in tx.param_groups]
     bce = torch.nn.functional.binary_cross_entropy_with_logits
     data = {name: [torch.from_numpy(a) for a in part] for name, part in parts.items()}
@@ -133,7 +134,8 @@ def train_torch(config, parts, seed: int):
             else:
                 bad, plateau = bad + 1, plateau + 1
             if optimiser["schedule"] == "plateau" and plateau > optimiser["plateau_patience"]:
-                slow, plateau = slow * optimiser["plateau_factor"], 0
+                least = optimiser["least_rate"] / optimiser["learning_rate"]
+                slow, plateau = max(slow * optimiser["plateau_factor"], least), 0
             if patience and bad >= patience:
                 break
     net.module.load_state_dict(kept)
@@ -151,6 +153,10 @@ def main(argv: list[str]) -> int:
 
     out = Path(_OUT.value)
     config = json.loads(_CONFIG.value.to_json())
+    if config["objective"]["head"] != "resblocks" or config["model"]["sequences"] != "channel":
+        raise app.UsageError("--config: expected ECG leads, sequences of channels, head resblocks")
+    if config["optimiser"]["schedule"] not in ("constant", "plateau"):
+        raise app.UsageError("--config: expected a schedule that is constant or plateau")
     config["keep_best"].update(figure="validation/loss", largest=False, restore=True)
     parts = {s: arrays(config, _DATA_DIR.value, s) for s in ("train", "validation", "test")}
     truth = parts["test"][2]

@@ -155,6 +155,16 @@ def sizes_of(encoder: Pretrained) -> dict[str, Any]:
     return {k: v for k, v in encoder.config["model"].items() if k not in _OF_THE_TASK}
 
 
+_SAID_OTHERWISE = {
+    "data.folds": "--folds",
+    "data.fold": "--folds, of which each is tested once",
+    "data.label_fraction": "--label_fraction",
+    "model.position_encoding": "--conditions",
+    "initialise_from": "--conditions and --checkpoint",
+}
+"""Keys that a plan sets in every training: what a user put there would be lost."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Options:
     """What a whole run of the driver is trained with.
@@ -174,12 +184,14 @@ def base(task: Task, options: Options) -> dict[str, Any]:
     """The task's configuration with what was changed for all.
 
     Raises:
-      ConfigError: no such key.
+      ConfigError: no such key, or one that a flag of its own says.
     """
     config = copy.deepcopy(dict(task.config))
     if options.input_scaling:
         config["data"]["input_scaling"] = options.input_scaling
     for path, value in options.changes:
+        if path in _SAID_OTHERWISE:
+            raise ConfigError(f"--set={path}: say it by {_SAID_OTHERWISE[path]}")
         *sections, key = path.split(".")
         part: Any = config
         for section in sections:

@@ -155,6 +155,8 @@ def test_what_cannot_be_is_refused(tmp_path):
         _ = planned(tmp_path, mode="probe", conditions=("pretrained_pe",)).cells
     with pytest.raises(ConfigError, match="has no such key"):
         _ = planned(tmp_path, options=Options(changes=(("optimizer.name", 1),))).cells
+    with pytest.raises(ConfigError, match=r"--set=data\.folds: say it by --folds"):
+        _ = planned(tmp_path, options=Options(changes=(("data.folds", 3),))).cells
     assert program.changes(["steps=5", "data.slots={'bas': 2}", "optimiser.name=sgd"]) == (
         ("steps", 5),
         ("data.slots", {"bas": 2}),
