@@ -51,20 +51,20 @@ def main(argv: list[str]) -> int:
         counts = [int(count) for count in _COUNTS.value]
     except ValueError as error:
         raise app.UsageError("--counts: expected numbers, separated by commas") from error
-    from sleepfm_jax import ablation, finetuned, folders
+    from sleepfm_jax import ablation, finetuned, folders, row_models
     from sleepfm_jax.report.paper import figures
 
     workdir = folders.local(_WORKDIR.value, "--workdir")
     row = f"{_CONDITION.value}.{_MODE.value}"
     for task in _TASKS.value:
-        about = ablation.about(workdir, task, row)
+        about = row_models.about(workdir, task, row)
         found = ablation.ablate(
             workdir,
             folders.local(_DATA_DIR.value or _data_dir(about.get("command", "")), "--data_dir"),
             task,
             row,
-            ablation.metric_of(about),
-            ablation.parts_of(workdir, task, row, finetuned.load),
+            row_models.metric_of(about),
+            row_models.parts_of(workdir, task, row, finetuned.load),
             counts=counts,
             combinations=_COMBINATIONS.value,
             order=_ORDER.value,

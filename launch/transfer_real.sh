@@ -14,8 +14,7 @@ cd "$(dirname "$0")/.."
 SEEDS=${SEEDS:-3}
 . launch/environment.sh
 use_environment
-export JAX_PLATFORMS=${JAX_PLATFORMS:-cpu} JAX_COMPILATION_CACHE_DIR=${JAX_COMPILATION_CACHE_DIR:-$workdir/compiled}
-export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.5  # all but the smallest programs
+short_trainings "$workdir/compiled"
 data=$workdir/data
 mkdir -p "$workdir/recordings/psg"
 ln -sf "$shared/psg_dreams/excerpt3.edf" "$shared/psg_dreams/Hypnogram_excerpt3.txt" \

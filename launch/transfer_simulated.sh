@@ -7,14 +7,15 @@
 #   SEEDS=3 FOLDS=5 bash launch/transfer_simulated.sh RUN
 # is the whole table: three pretrainings and three trainings of each cell, and cross-validation of
 # the tasks that have no test set. PE=1 adds the condition of positions in pretraining too,
-# MISPAIRED=1 the control; COUPLING=0 has sleepers of whose EEG's and ECG's pathology other
-# modalities show a stranger's.
+# MISPAIRED=1 the control; CONDITIONS=scratch,pretrained leaves one out; COUPLING=0 has sleepers
+# of whose EEG's and ECG's pathology other modalities show a stranger's.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p "${1:-runs/transfer_simulated}"
 workdir=$(cd "${1:-runs/transfer_simulated}" && pwd)
 source=$workdir/recordings data=$workdir/data
 SEEDS=${SEEDS:-1} FOLDS=${FOLDS:-0} COUPLING=${COUPLING:-1} PE=${PE:-} MISPAIRED=${MISPAIRED:-}
+conditions=${CONDITIONS:-scratch,pretrained,pretrained_pe}
 . launch/environment.sh
 
 seconds=()
@@ -72,9 +73,7 @@ records() {
 }
 
 timed install use_environment
-export JAX_PLATFORMS=${JAX_PLATFORMS:-cpu}
-export JAX_COMPILATION_CACHE_DIR=${JAX_COMPILATION_CACHE_DIR:-$workdir/compiled}
-export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.5  # all but the smallest programs
+short_trainings "$workdir/compiled"
 mkdir -p "$source"
 version=$(python -c "from sleepfm_jax.simulation.body.pathology import VERSION; print(VERSION)")
 timed "simulate PSG" simulate simulated_psg 72 --hours=0.5 --pathology --coupling="$COUPLING"
@@ -82,7 +81,6 @@ timed "simulate archives" archives
 timed "build PSG" build simulated_psg simulated_psg --clip_seconds=30
 timed "build archives" records
 variants=(twin)
-conditions=scratch,pretrained,pretrained_pe
 more=()
 if [ -n "$PE" ]; then
   variants+=(twin_pe)

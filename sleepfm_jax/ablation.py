@@ -1,8 +1,7 @@
 """Channel ablation: what fine-tuned models say when they see some of the channels alone.
 
-Nothing is trained. The models are those of the cells behind a row of predictions, each with its
-best weights; a cell is recognised by what it said, which the row holds number for number. What they
-say of each combination is kept, WORKDIR/channels/TASK/ROW/COMBINATION.npz, so that a run that was
+Nothing is trained. The models are those behind a row of predictions (`row_models`). What they say
+of each combination is kept, WORKDIR/channels/TASK/ROW/COMBINATION.npz, so that a run that was
 stopped goes on, and more combinations cost no more than themselves. Channels are chosen by the
 field's names (`Record.channel_names`): the same name is the same electrode, lead or derivation in
 every recording, whatever its file calls it.
@@ -16,20 +15,19 @@ import hashlib
 import io
 import json
 import math
-import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from zlib import crc32
 
 import numpy as np
 from absl import logging
 from tqdm.auto import tqdm
 
-from sleepfm_jax import experiment
+from sleepfm_jax import experiment, row_models
 from sleepfm_jax.data import datasets
-from sleepfm_jax.data.examples import Examples, View
+from sleepfm_jax.data.examples import View
 from sleepfm_jax.data.kept_channels import KeptChannels
 from sleepfm_jax.errors import ConfigError, DatasetError, StorageError
 from sleepfm_jax.metrics import channel_counts, scoring
@@ -37,32 +35,12 @@ from sleepfm_jax.metrics import predictions as files
 from sleepfm_jax.metrics.intervals import person_intervals
 from sleepfm_jax.metrics.predictions import Predictions
 from sleepfm_jax.report.results import replace_file
+from sleepfm_jax.row_models import Part
 
 FOLDER = "channels"
-BEST = "best"
-"""Where a cell has its best weights."""
 ORDERS = ("random", "greedy")
 _HELD_BY = 0.9  # of the recordings: names that are rarer are no channels of the task
 _WEIGHTINGS = 1000
-
-
-class Model(Protocol):
-    """A fine-tuned model: `finetuned.Finetuned`."""
-
-    objective: Any
-
-    def predict(self, examples: Examples) -> Iterable[tuple[int, np.ndarray]]:
-        """(index, probabilities [K]) of every row."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Part:
-    """One model of a row: repeat `r` of its predictions, of the rows [n] that it was asked."""
-
-    model: Model
-    r: int
-    rows: np.ndarray
-    columns: tuple[int, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +89,7 @@ def ablate(
       ConfigError: counts that cannot be, or greedy without positions.
       DatasetError: recordings share too few channels.
     """
-    whole = files.load(_path(workdir, task, row))
+    whole = files.load(row_models.path_of(workdir, task, row))
     dataset = whole.about["dataset"]
     records = datasets.open_records(data_dir, [dataset], datasets.ALL)
     index = _indices(records, whole)
@@ -119,7 +97,7 @@ def ablate(
     montage = _montage(records, whole, index, layout.modalities)
     most = min(len(montage.names), layout.channels)
     chosen = _chosen(montage, task, _counts(counts, most), combinations, order, seed)
-    cache = workdir / FOLDER / _plain(task) / row
+    cache = workdir / FOLDER / row_models.plain(task) / row
     cache.mkdir(parents=True, exist_ok=True)
     total = sum(len(sets) for sets, _ in chosen.values())
     found: dict[int, list[Predictions]] = {}
@@ -215,72 +193,6 @@ def write(workdir: Path, found: Mapping[str, Mapping[str, Any]]) -> None:
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows(lines)
     replace_file(workdir / "channels.csv", out.getvalue())
-
-
-def about(workdir: Path, task: str, row: str) -> Mapping[str, Any]:
-    """How a row of predictions was made.
-
-    Raises:
-      StorageError: there is none.
-    """
-    return files.load(_path(workdir, task, row)).about
-
-
-def metric_of(how: Mapping[str, Any]) -> str:
-    """The task's own metric, or that of its label kind."""
-    return how.get("metric") or scoring.headline_metric(how["label_kind"])
-
-
-# --- models ---------------------------------------------------------------------------------------
-
-
-def parts_of(workdir: Path, task: str, row: str, load: Any) -> list[Part]:
-    """The models behind a row, from the cells of the run.
-
-    Args:
-      load: `finetuned.load`, from a cell's best weights.
-
-    Raises:
-      StorageError: no such row, or a cell of it is gone.
-    """
-    whole = files.load(_path(workdir, task, row))
-    place = {example: i for i, example in enumerate(zip(*whole.examples()))}
-    told = np.zeros(whole.probabilities.shape[:2], bool)
-    parts = []
-    for done in sorted((workdir / "cells").glob("*/done.json")):
-        for path in sorted((done.parent / files.FOLDER).glob("*.npz")):
-            said = files.load(path)
-            found = _same(said, whole, place)
-            if found is None or told[found[0], found[1]].any():
-                continue
-            told[found[0], found[1]] = True
-            weights = done.parent / BEST
-            parts.append(Part(load(weights if weights.is_dir() else done.parent), *found))
-            break
-    if not told.all():
-        missing = sorted({int(whole.seeds[r]) for r, _ in np.argwhere(~told)})
-        raise StorageError(
-            f"{workdir}: no cell said what {row} of {task} says (seeds {missing}): it is gone, or "
-            "this is no fine-tuned row"
-        )
-    return parts
-
-
-def _same(said: Predictions, whole: Predictions, place: Mapping) -> tuple | None:
-    """(repeat, rows, columns) of the row that are this cell's, number for number; else None."""
-    if not set(whole.classes) <= set(said.classes):
-        return None
-    columns = tuple(said.classes.index(name) for name in whole.classes)
-    mine = [place.get(example, -1) for example in zip(*said.examples())]
-    rows = np.array(mine)
-    inside = rows >= 0
-    if not inside.any():
-        return None
-    theirs = said.probabilities[0][inside][:, columns]
-    for r in range(len(whole.seeds)):
-        if np.array_equal(whole.probabilities[r, rows[inside]], theirs):
-            return r, rows[inside], columns
-    return None
 
 
 def _asked(
@@ -431,22 +343,3 @@ def _chosen(
         possible = math.comb(len(montage.names), count)
         found[count] = sets, possible
     return found
-
-
-# --- files ----------------------------------------------------------------------------------------
-
-
-def _path(workdir: Path, task: str, row: str) -> Path:
-    """The row's file; a folder's name has no colon where the driver writes another mark."""
-    root = workdir / files.FOLDER
-    there = [path for path in sorted(root.glob("*")) if _plain(path.name) == _plain(task)]
-    if not there:
-        raise StorageError(
-            f"{root}: no predictions of {task}: run `python -m launch.transfer --tasks={task}` "
-            f"first (there: {', '.join(sorted(os.listdir(root))) if root.is_dir() else 'none'})"
-        )
-    return there[0] / f"{row}.npz"
-
-
-def _plain(name: str) -> str:
-    return "".join(letter if letter.isalnum() else "_" for letter in name)

@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from sleepfm_jax import ablation
+from sleepfm_jax import ablation, row_models
 from sleepfm_jax.data import datasets
 from sleepfm_jax.data.kept_channels import KeptChannels, keep
 from sleepfm_jax.errors import ConfigError, DatasetError, StorageError
@@ -106,7 +106,7 @@ def _parts(folder):
         models[cell.name] = Knows(int(cell.name[0]))
         return models[cell.name]
 
-    return ablation.parts_of(folder, "made:twin", "pretrained.finetune", load), models
+    return row_models.parts_of(folder, "made:twin", "pretrained.finetune", load), models
 
 
 def _ablate(folder, parts, **options):

@@ -16,7 +16,7 @@ LAYERS = (  # each may import what is above it, and what shares its place in its
     ("objectives", "evaluators", "interop", "report"),
     ("experiment",),
     ("pretrained",),
-    ("labelled", "finetuned", "evaluation"),
+    ("labelled", "finetuned", "evaluation", "row_models"),
     ("train", "probe", "interop.checkpoints", "report.run_folder"),
     ("transfer", "ablation"),
 )

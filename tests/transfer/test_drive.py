@@ -15,7 +15,7 @@ import jax
 import numpy as np
 import pytest
 
-from sleepfm_jax import ablation, experiment, finetuned, labelled
+from sleepfm_jax import ablation, experiment, finetuned, labelled, row_models
 from sleepfm_jax import train as loop
 from sleepfm_jax.data import datasets, people
 from sleepfm_jax.data.examples import View
@@ -142,7 +142,7 @@ def test_of_a_finished_cell_the_best_weights_are_left(done):
 def test_the_cells_models_are_asked_again_with_fewer_channels(done, data_dir):
     workdir, _ = done
     row = "pretrained.finetune"
-    parts = ablation.parts_of(workdir, "sides:twin", row, finetuned.load)
+    parts = row_models.parts_of(workdir, "sides:twin", row, finetuned.load)
     assert len(parts) == 3  # folds
     whole = files.load(workdir / "predictions" / "sides:twin" / f"{row}.npz")
     records = datasets.open_records(data_dir, [transfer_plans.DATASET], datasets.ALL)
