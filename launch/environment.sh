@@ -28,3 +28,14 @@ short_trainings() {
   export MALLOC_ARENA_MAX=${MALLOC_ARENA_MAX:-1} GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1}
   export MALLOC_MMAP_THRESHOLD_=${MALLOC_MMAP_THRESHOLD_:-268435456}
 }
+
+# One training of a cell alone leaves half a core idle: two workers share a plan. The one that ends
+# last writes the tables; what the second says is shown only if it fails.
+#   two_workers LOG COMMAND…
+two_workers() {
+  local log=$1; shift
+  "$@" >"$log" 2>&1 &
+  local second=$!
+  "$@" || { kill $second; return 1; }
+  wait $second || { cat "$log"; return 1; }
+}

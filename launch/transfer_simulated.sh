@@ -99,19 +99,13 @@ for variant in "${variants[@]}"; do
 done
 prediction="coupling $COUPLING"
 case $COUPLING in 0|1) ;; *) prediction=none ;; esac # between the two, no sign was predicted
-transfer() { # the same command for every worker
+transfer() {
   python -m launch.transfer \
     --tasks=tuev:twin,tuab:twin,tusl:twin,braincapture:twin,chb_mit:twin,ptbxl:twin,g12ec:twin,cpsc:twin \
     --conditions=$conditions --mode=finetune --folds="$FOLDS" --seeds="$SEEDS" \
     --checkpoint="$(runs twin)" ${more[@]+"${more[@]}"} \
     --prediction="$prediction" --data_dir="$data" --workdir="$workdir"
 }
-two_workers() { # one cell alone leaves half a core idle; the one that ends last writes the tables
-  transfer >"$workdir/second_worker.log" 2>&1 &
-  local second=$!
-  transfer || { kill $second; return 1; }
-  wait $second || { cat "$workdir/second_worker.log"; return 1; }
-}
-timed transfer two_workers
+timed transfer two_workers "$workdir/second_worker.log" transfer
 all=$(IFS=,; echo "${seconds[*]}")
 python -m launch.report --workdir="$workdir" --paper --seconds="$all,all=$SECONDS"
