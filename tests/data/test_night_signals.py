@@ -180,8 +180,9 @@ def test_the_published_form_is_not_causal():
 def test_a_causal_signal_is_late_by_what_resampling_looks_ahead():
     night = of_file(recording(8, labels=("ECG",), sfreqs=(64.0,)), causal=True)
     wanted = layout("ECG", normalisation="causal")
-    ahead = 32 / 32 + 32 / (256 / 30)  # s: 64 → 32 Hz, 32 → 8.53 Hz
-    assert night_signals.delay(night, "ECG", wanted) == int(np.ceil(ahead * 256 / 30)) + 1
+    # 64 → 32 Hz looks ahead 1 s, 32 → 8.53 Hz 3.75 s; 15 samples of 32 Hz are 4 of 8.53 Hz
+    assert night_signals.delays(64.0, 32.0, 256 / 30) == (45, 33)
+    assert night_signals.delay(night, "ECG", wanted) == 12 + 33
     same = of_file(recording(8, labels=("ECG",), sfreqs=(32.0,)), causal=True)
     assert night_signals.look_ahead(same.native["ECG"], same.sfreq) == 0
 
