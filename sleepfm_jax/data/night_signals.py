@@ -27,8 +27,8 @@ SFREQ = 128.0
 _CHANNELS = {  # signal → canonical names (`signals.labels`) that it may have, the best first
     "ABD": (r"ABD", r"ABD .+"),
     "ECG": (r"ECG", r"II", r"I", r"ECG .+|ECG\d+|ECG-.+", r"V\d|aV.|III"),
-    "EOG-L": (r"E1", r"E1-(?!E2).+", r"LLC|LUC"),
-    "EOG-R": (r"E2", r"E2-(?!E1).+", r"RUC|RLC"),
+    "EOG-L": (r"E1-M[12]", r"E1", r"E1-(?!E2).+", r"LLC|LUC"),
+    "EOG-R": (r"E2-M[12]", r"E2", r"E2-(?!E1).+", r"RUC|RLC"),
     "PPG": (r"PPG",),
     "THX": (r"THX", r"THX .+"),
 }

@@ -32,6 +32,7 @@ def of_file(made, wanted=ALL, causal=False):
         (["C3-M2", "ECG", "ABD", "THX", "PPG"], {"ABD": 2, "ECG": 1, "PPG": 4, "THX": 3}),
         (["E1-M2", "E2-M2", "CHIN"], {"EOG-L": 0, "EOG-R": 1}),
         (["E1-E2", "E2", "E1"], {"EOG-L": 2, "EOG-R": 1}),
+        (["E1", "E1-M2", "E2", "E2-M1"], {"EOG-L": 1, "EOG-R": 3}),
         (["V1", "II", "ECG R"], {"ECG": 1}),
         (["V1", "aVR"], {"ECG": 0}),
         (["ECG2", "ECG L", "ECG-M1"], {"ECG": 0}),
