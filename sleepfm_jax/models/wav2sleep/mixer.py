@@ -43,7 +43,7 @@ class Mixer(nnx.Module):
         b, e, n, d = vectors.shape
         if self.permute and dropout is not None and not self.frozen:
             order = jnp.argsort(uniforms(dropout.next(), (n,)))
-            vectors, present = vectors[:, :, order], present[:, order]
+            vectors, present = jnp.take(vectors, order, 2), jnp.take(present, order, 1)
         learned = self.tokens[...].astype(vectors.dtype)
         count = learned.shape[0]
         h = jnp.concatenate([jnp.broadcast_to(learned, (b, e, count, d)), vectors], 2)
