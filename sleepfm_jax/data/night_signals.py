@@ -215,7 +215,7 @@ def row(night: Night, layout: NightLayout) -> dict[str, np.ndarray]:
     """A night as one row of a batch, in all its length: {"signal/ABD": float32 [E * n], …} of the
     signals that it has, normalised, 0 in gaps.
 
-    A PPG that does not move in most sleep_epochs is none.
+    A PPG that does not move in most sleep_epochs is none; but `causal` cannot know.
     """
     causal = layout.normalisation == "causal"
     normalise = night_normalisation.FORMS[layout.normalisation]
@@ -230,7 +230,7 @@ def row(night: Night, layout: NightLayout) -> dict[str, np.ndarray]:
         y, valid = _of_length(y, whole), _of_length(valid, whole)
         if causal and (late := delay(night, signal, layout)):
             y, valid = _late(y, late), _late(valid, late)
-        if not valid.any() or (signal == "PPG" and _is_still(y, valid, samples)):
+        if not valid.any() or (signal == "PPG" and not causal and _is_still(y, valid, samples)):
             continue
         z = normalise(y, valid, samples)
         if z.any():
