@@ -10,7 +10,7 @@ from sleepfm_jax.signals.night_layout import CLASSES, NightLayout
 
 KEYS = {
     "signals": Key(("ABD", "ECG", "THX"), "of a night", form="names"),
-    "samples": Key(4, "a sleep_epoch, of every signal", low=1),
+    "samples": Key(256, "a sleep_epoch, of every signal", low=1),
     "classes": Key(CLASSES, "of a sleep_epoch", form="names"),
 }
 

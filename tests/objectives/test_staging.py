@@ -24,6 +24,7 @@ SIGNALS = ("ABD", "ECG", "THX")
 
 def configured(**changes):
     config = configuration.defaults(model=MODEL, objective="staging")
+    config["model"]["samples"] = SAMPLES
     for path, value in changes.items():
         *sections, key = path.split(".")
         functools.reduce(dict.__getitem__, sections, config)[key] = value
