@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from sleepfm_jax import signals
 from sleepfm_jax.errors import ConfigError
 from sleepfm_jax.signals.layout import INPUT_SCALINGS
+from sleepfm_jax.signals.night_layout import LEFT_OUT, NORMALISATIONS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,6 +198,19 @@ KEYS: Keys = {
             low=0,
             below=1,
         ),
+        "weights": Key(
+            (), "of the datasets, in training; (): as many rows as each has", form="weights"
+        ),
+        # Of models whose rows are nights.
+        "night_hours": Key(10.0, "of a training row; a longer night: a stretch of it", above=0),
+        "night_hours_longest": Key(14.0, "of a row that is not trained on", above=0),
+        "night_normalisation": Key(
+            NORMALISATIONS[0],
+            "of samples, by the whole night or by what came before",
+            choices=NORMALISATIONS,
+        ),
+        "nights_left_out": Key(LEFT_OUT, "of training", form="nights_left_out"),
+        "night_cache": Key(1.0, "GiB of nights that each split keeps in memory", low=0, **_FREE),
         "folds": Key(
             0, "0: the datasets' own splits; else by people, over all splits together", low=0
         ),
@@ -212,11 +226,14 @@ KEYS: Keys = {
         "name": Key("adamw", "the rule of the update", choices=("adamw", "adam", "sgd")),
         "learning_rate": Key(1e-3, "at its peak", low=0),
         "schedule": Key(
-            "cosine", "after the warm-up", choices=("cosine", "constant", "step", "plateau")
+            "cosine",
+            "after the warm-up",
+            choices=("cosine", "constant", "step", "exponential", "plateau"),
         ),
         "warmup_steps": Key(100, "over which the rate rises from 0", low=0),
         "decay_every": Key(1000, "steps, of schedule step", low=1),
         "decay_factor": Key(0.1, "of schedule step", above=0, high=1),
+        "decay_time": Key(10_000.0, "steps to 1/e of the rate, of schedule exponential", above=0),
         "plateau_patience": Key(
             4, "looks without a better keep_best.figure; at the next the rate falls", low=0
         ),
@@ -226,6 +243,7 @@ KEYS: Keys = {
         "decay_all": Key(False, "norms and biases decay too, as published"),
         "momentum": Key(0.9, "of sgd", low=0, below=1),
         "clip_norm": Key(1.0, "the gradient's longest; 0: any", low=0),
+        "clip_form": Key("exact", "or PyTorch's, 1e-6 shorter", choices=("exact", "torch")),
         "groups": Key((), "(pattern, factor of the rate); first fit wins", form="factors"),
         "layer_decay": Key(1.0, "factor of the rate a layer, from the top down", above=0, high=1),
     },
