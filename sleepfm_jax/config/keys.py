@@ -158,6 +158,10 @@ EVALUATORS: dict[str, dict[str, dict[str, Any]]] = {
         "validation": {"kind": "classification", "split": "validation", "examples": 4096},
         "test": {"kind": "classification", "split": "test", "every": 0, "examples": 1_000_000},
     },
+    "staging": {
+        "validation": {"kind": "staging", "split": "validation"},
+        "test": {"kind": "staging", "split": "test", "every": 0, "examples": 1_000_000},
+    },
     "": {  # any other
         "validation": {"kind": "metrics", "split": "validation"},
         "test": {"kind": "metrics", "split": "test", "every": 0, "examples": 1024},
@@ -222,11 +226,14 @@ KEYS: Keys = {
         "name": Key("adamw", "the rule of the update", choices=("adamw", "adam", "sgd")),
         "learning_rate": Key(1e-3, "at its peak", low=0),
         "schedule": Key(
-            "cosine", "after the warm-up", choices=("cosine", "constant", "step", "plateau")
+            "cosine",
+            "after the warm-up",
+            choices=("cosine", "constant", "step", "exponential", "plateau"),
         ),
         "warmup_steps": Key(100, "over which the rate rises from 0", low=0),
         "decay_every": Key(1000, "steps, of schedule step", low=1),
         "decay_factor": Key(0.1, "of schedule step", above=0, high=1),
+        "decay_time": Key(10_000.0, "steps to 1/e of the rate, of schedule exponential", above=0),
         "plateau_patience": Key(
             4, "looks without a better keep_best.figure; at the next the rate falls", low=0
         ),
@@ -236,6 +243,7 @@ KEYS: Keys = {
         "decay_all": Key(False, "norms and biases decay too, as published"),
         "momentum": Key(0.9, "of sgd", low=0, below=1),
         "clip_norm": Key(1.0, "the gradient's longest; 0: any", low=0),
+        "clip_form": Key("exact", "or PyTorch's, 1e-6 shorter", choices=("exact", "torch")),
         "groups": Key((), "(pattern, factor of the rate); first fit wins", form="factors"),
         "layer_decay": Key(1.0, "factor of the rate a layer, from the top down", above=0, high=1),
     },

@@ -31,7 +31,7 @@ MOVED = {  # key of the flat layout → where it is now
     "candidates": [("evaluators", row, "candidates") for row in ("validation", "test")],
 }
 
-ANY_LENGTH = ("constant", "step", "plateau")
+ANY_LENGTH = ("constant", "step", "exponential", "plateau")
 """Schedules of the learning rate that `config.steps` has no part in."""
 
 

@@ -11,7 +11,7 @@ from sleepfm_jax.report.figures import DISTINCT_MARKS, GROUP_MARKERS, Theme
 from sleepfm_jax.report.from_predictions import Night
 from sleepfm_jax.signals import SLEEP_EPOCH_SECONDS
 
-_TOP_DOWN = ("W", "REM", "N1", "N2", "N3")  # as hypnograms are drawn
+_TOP_DOWN = ("W", "REM", "N1", "N1+N2", "N2", "N3")  # as hypnograms are drawn
 _MOST_NAMED = 10  # groups of a map that its legend can hold
 
 
@@ -65,7 +65,7 @@ def night(theme: Theme, shown: Night) -> Figure:
     third.set_ylim(0, 1)
     third.set_yticks([0, 0.5, 1])
     third.set_title("Probabilities", pad=4)
-    third.set_xlabel("hours from the first clip")
+    third.set_xlabel("hours")
     third.set_xlim(edges[0], edges[-1])
     handles, labels = third.get_legend_handles_labels()
     third.legend(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+
+from sleepfm_jax.errors import ConfigError
 
 STAGES = ("W", "N1", "N2", "N3", "REM")
 UNSCORED = -1
@@ -29,6 +32,27 @@ _STAGE_CODES_WHEN_SAID = {
     "s3": 3,
     "s4": 3,
 }
+
+
+def class_of_stage(classes: Sequence[str]) -> tuple[int, ...]:
+    """The class of each of `STAGES`, by its number; UNSCORED of a stage that is in none.
+
+    Args:
+      classes: stages, or several as one class: ("W", "N1+N2", "N3", "REM").
+
+    Raises:
+      ConfigError: a class that is no stage, or a stage twice.
+    """
+    numbers = [UNSCORED] * len(STAGES)
+    for number, name in enumerate(classes):
+        for stage in name.split("+"):
+            if stage not in STAGES or numbers[STAGES.index(stage)] != UNSCORED:
+                raise ConfigError(
+                    f"classes {tuple(classes)}: {stage!r} is no stage, or there twice; stages are "
+                    f"{', '.join(STAGES)}, joined by + where several are one class"
+                )
+            numbers[STAGES.index(stage)] = number
+    return tuple(numbers)
 
 
 def parse_stage(text: str) -> int | None:

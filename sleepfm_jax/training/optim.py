@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -29,9 +30,10 @@ def schedule(config: Mapping[str, Any], steps: int) -> optax.Schedule:
     """Learning rate by step.
 
     Args:
-      config: `schedule` ("cosine", "constant", "step" or "plateau", which is constant here: see
-        `plateau`), `learning_rate`, `warmup_steps`; for "step" also `decay_every` (steps) and
-        `decay_factor`.
+      config: `schedule` ("cosine", "constant", "step", "exponential" or "plateau", which is
+        constant here: see `plateau`), `learning_rate`, `warmup_steps`; for "step" also
+        `decay_every` (steps) and `decay_factor`, for "exponential" `decay_time` (steps in which
+        the rate falls to 1/e).
       steps: length of the run, where the cosine ends.
     """
     peak, warmup = config["learning_rate"], config["warmup_steps"]
@@ -44,11 +46,16 @@ def schedule(config: Mapping[str, Any], steps: int) -> optax.Schedule:
         main = optax.exponential_decay(
             peak, config["decay_every"], config["decay_factor"], staircase=True
         )
+    elif kind == "exponential":
+        main = optax.exponential_decay(peak, config["decay_time"], math.exp(-1))
     else:
-        raise ConfigError(f"schedule {kind!r} is not one of cosine, constant, step, plateau")
-    if not warmup:
-        return main
-    return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), main], [warmup])
+        kinds = "cosine, constant, step, exponential, plateau"
+        raise ConfigError(f"schedule {kind!r} is not one of {kinds}")
+    if warmup:
+        main = optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), main], [warmup])
+    if kind == "exponential":  # wav2sleep's counts from 1: its first step has a rate already
+        return lambda step: main(step + 1.0)
+    return main
 
 
 def optimiser(
@@ -62,8 +69,8 @@ def optimiser(
     Args:
       config: `name` ("adamw", "adam" or "sgd"), `weight_decay` and `decay_all` (adamw: of all
         parameters, or of those that `NO_DECAY` does not name), `momentum` (sgd),
-        `clip_norm` (0 = none; over what is not frozen), `groups`, `layer_decay` (see
-        `rate_factors`), and what `schedule` reads.
+        `clip_norm` (0 = none; over what is not frozen), `clip_form` (see `clip`), `groups`,
+        `layer_decay` (see `rate_factors`), and what `schedule` reads.
       frozen: patterns of paths (see `freezing`): no update, no decay, no moments.
 
     Raises:
@@ -82,7 +89,7 @@ def optimiser(
     else:
         raise ConfigError(f"optimiser {name!r} is not one of adamw, adam, sgd")
     if config["clip_norm"]:
-        main = optax.chain(optax.clip_by_global_norm(config["clip_norm"]), main)
+        main = optax.chain(clip(config["clip_norm"], config["clip_form"]), main)
     parts, frozen, groups = [main], tuple(frozen), tuple(config["groups"])
     if frozen:
         parts = [optax.masked(main, lambda tree: _trained(tree, frozen))]
@@ -93,6 +100,24 @@ def optimiser(
     if frozen:  # what is masked came through as it was
         parts.append(_each(lambda tree: jax.tree.map(float, _trained(tree, frozen))))
     return optax.chain(*parts) if len(parts) > 1 else main
+
+
+def clip(norm: float, form: str = "exact") -> optax.GradientTransformation:
+    """Gradients no longer than `norm`, over all of them together.
+
+    Args:
+      form: "exact", or "torch": PyTorch's `clip_grad_norm_`, whose factor is
+        min(1, norm / (length + 1e-6)). Neither has a state with parts.
+    """
+    exact = optax.clip_by_global_norm(norm)
+    if form == "exact":
+        return exact
+
+    def update(updates, state, params=None):
+        factor = jnp.minimum(1.0, norm / (optax.tree.norm(updates) + 1e-6))
+        return jax.tree.map(lambda u: u * factor.astype(u.dtype), updates), state
+
+    return optax.GradientTransformation(exact.init, update)
 
 
 def rate_factors(

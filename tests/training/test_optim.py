@@ -214,6 +214,30 @@ def test_the_clipped_norm_is_that_of_what_learns():
     np.testing.assert_allclose(found["a"]["kernel"], [-0.06, -0.08], rtol=1e-6)
 
 
+def test_the_clip_of_pytorch_is_its_own():
+    torch = pytest.importorskip("torch")
+    grads = {"a": jnp.array([3.0, 4.0]), "b": jnp.array([[12.0]])}
+    for limit in (1.0, 1e-5, 20.0):
+        found, _ = run(optim.clip(limit, "torch"), jax.tree.map(jnp.zeros_like, grads), [grads])
+        wanted = [torch.zeros(g.shape, requires_grad=True) for g in grads.values()]
+        for tensor, g in zip(wanted, grads.values()):
+            tensor.grad = torch.tensor(np.asarray(g))
+        torch.nn.utils.clip_grad_norm_(wanted, limit)
+        for tensor, g in zip(wanted, found.values()):
+            np.testing.assert_allclose(g, tensor.grad, rtol=1e-6)
+    settings = PLAIN | {"clip_norm": 1.0}
+    states = [
+        optim.optimiser(settings | {"clip_form": form}, 10).init(model())
+        for form in ("exact", "torch")
+    ]
+    assert jax.tree.structure(states[0]) == jax.tree.structure(states[1])
+    # A gradient of nothing stays nothing; the exact form of a shorter one is itself.
+    zero = {"a": jnp.zeros(2)}
+    for form in ("exact", "torch"):
+        found, _ = run(optim.clip(1.0, form), zero, [zero])
+        np.testing.assert_array_equal(found["a"], 0)
+
+
 def test_a_state_with_frozen_parts_is_saved_and_restored(tmp_path):
     params = model()
     settings = PLAIN | {"layer_decay": 0.5, "clip_norm": 1.0}
@@ -267,10 +291,30 @@ def test_learning_rates():
         "decay_factor": 0.5,
     }
     np.testing.assert_allclose([optim.schedule(step, 9)(s) for s in (0, 9, 10, 25)], [2, 2, 1, 0.5])
+    exponential = PLAIN | {"schedule": "exponential", "learning_rate": 2.0, "decay_time": 10.0}
+    for warmup, steps, wanted in (
+        (4, (0, 1, 3, 4, 13), (0.5, 1, 2, 2 * np.exp(-0.1), 2 / np.e)),
+        (1, (0, 10), (2, 2 / np.e)),
+        (0, (0, 9), (2 * np.exp(-0.1), 2 / np.e)),
+    ):
+        rate = optim.schedule(exponential | {"warmup_steps": warmup}, 9)
+        np.testing.assert_allclose([rate(s) for s in steps], wanted, rtol=1e-6)
     with pytest.raises(ConfigError, match="schedule 'linear' is not one of cosine, constant, step"):
         optim.schedule(PLAIN | {"schedule": "linear"}, 9)
     with pytest.raises(ConfigError, match="optimiser 'lion' is not one of adamw, adam, sgd"):
         optim.optimiser(PLAIN | {"name": "lion"}, 9)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("name", "warmup", "time", "every"), [("short", 5, 20.0, 1), ("default", 2000, 10_000.0, 50)]
+)
+def test_the_exponential_rates_are_the_published_ones(shared, name, warmup, time, every):
+    golden = np.load(shared / "golden" / "x_extras.npz")[f"w2s_lr/{name}"]
+    settings = {"schedule": "exponential", "warmup_steps": warmup, "decay_time": time}
+    rate = optim.schedule(PLAIN | settings | {"learning_rate": 1e-3}, 1)
+    steps = np.arange(len(golden)) * every
+    np.testing.assert_allclose(rate(jnp.asarray(steps)), golden, rtol=1e-6, atol=1e-11)
 
 
 def test_only_weights_decay():
