@@ -14,12 +14,14 @@ from sleepfm_jax.config.keys import module_of_kind
 from sleepfm_jax.data import datasets
 from sleepfm_jax.data.clip_examples import ClipExamples
 from sleepfm_jax.data.examples import Examples
+from sleepfm_jax.data.night_examples import NightExamples
 from sleepfm_jax.errors import ConfigError, SleepFMError
 from sleepfm_jax.evaluators.evaluator import Evaluator
 from sleepfm_jax.objectives.objective import Objective
 from sleepfm_jax.signals.layout import Layout
+from sleepfm_jax.signals.night_layout import NightLayout
 
-EXAMPLES = {"clips": ClipExamples}
+EXAMPLES = {"clips": ClipExamples, "nights": NightExamples}
 """What a row is (`Layout.examples`) → where rows come from."""
 
 
@@ -67,13 +69,15 @@ def make_evaluators(config: Mapping[str, Any], objective: Objective) -> dict[str
     }
 
 
-def make_examples(records: datasets.Records, layout: Layout, **of_training: Any) -> Examples:
+def make_examples(
+    records: datasets.Records, layout: Layout | NightLayout, **options: Any
+) -> Examples:
     """The rows that a model asks for.
 
     Args:
-      of_training: what `data.clip_examples.ClipExamples` is told of what training draws.
+      options: what `ClipExamples` is told of what training draws, or `NightExamples` of memory.
     """
-    return EXAMPLES[layout.examples](records, layout, **of_training)
+    return EXAMPLES[layout.examples](records, layout, **options)
 
 
 def input_changes(

@@ -80,7 +80,7 @@ def _train(config, data_dir, workdir, begun, held: contextlib.ExitStack) -> dict
     division = Division(data_dir, config, objective.layout, experiment.make_examples)
     division.check_no_leak(config["evaluators"].values())
     _check_watched(config, division)
-    records, examples = division.records, division.training()
+    records, examples, what = division.records, division.training(), objective.layout.examples
     if config["data"]["mispaired"]:
         examples = Mispaired(examples, objective.layout.slots, config["seed"])
     with experiment.config_errors():
@@ -128,7 +128,7 @@ def _train(config, data_dir, workdir, begun, held: contextlib.ExitStack) -> dict
         for warning in warnings:
             logging.warning("%s", warning)
         begun(config, records)
-        announce.announce(jax.devices(), len(examples), parameter_count(state.params), config)
+        announce.announce(jax.devices(), len(examples), parameter_count(state.params), config, what)
 
     evaluate = Evaluation(objective, evaluators, mesh, config, data_dir, division, stop)
     during = {name: row for name, row in config["evaluators"].items() if row["every"]}
@@ -184,13 +184,13 @@ def _train(config, data_dir, workdir, begun, held: contextlib.ExitStack) -> dict
                 now = time.perf_counter()
                 speed = (step + 1 - logged_step) * batch_size / (now - logged_at)
                 logged_at, logged_step = now, step + 1
-                metrics["clips_per_second"] = speed
+                metrics[f"{what}_per_second"] = speed
                 writer.write(step + 1, flat("train", metrics))
-                progress.set_postfix_str(f"loss {metrics['loss']:.3f}, {speed:.1f} clips/s")
+                progress.set_postfix_str(f"loss {metrics['loss']:.3f}, {speed:.1f} {what}/s")
                 if metrics["skipped_in_a_row"] >= config["max_skipped_in_a_row"]:
                     raise TrainingStopped(
                         f"step {step + 1}: {metrics['skipped_in_a_row']} updates in a row were not "
-                        "finite and were refused; lower the learning rate, or look at the clips"
+                        f"finite and were refused; lower the learning rate, or look at the {what}"
                     )
             seconds["train"] += time.perf_counter() - tick
             progress.update()

@@ -22,6 +22,7 @@ from sleepfm_jax.config.keys import (
 )
 from sleepfm_jax.config.saved import MOVED
 from sleepfm_jax.errors import ConfigError
+from sleepfm_jax.signals.night_layout import LEFT_OUT
 
 
 def check(config: Mapping[str, Any]) -> list[str]:
@@ -53,6 +54,7 @@ def check(config: Mapping[str, Any]) -> list[str]:
         )
     _check_who_needs_a_figure(config)
     _check_folds(config["data"])
+    _check_weights(config["data"])
     return list(_warnings(config))
 
 
@@ -80,6 +82,15 @@ def _check_folds(data: Mapping[str, Any]) -> None:
     if data["fold"] >= max(folds, 1):
         raise ConfigError(
             f"config.data.fold is {data['fold']}; expected less than config.data.folds={folds}"
+        )
+
+
+def _check_weights(data: Mapping[str, Any]) -> None:
+    weights, names = data["weights"], data["datasets"]
+    if weights and len(weights) != len(names):
+        raise ConfigError(
+            f"config.data.weights is {tuple(weights)}; expected {len(names)} numbers, one for each "
+            f"of config.data.datasets={tuple(names)}"
         )
 
 
@@ -296,6 +307,14 @@ FORMS: dict[str, tuple[str, Callable[[Any], bool]]] = {
         lambda value: (
             _rows(value, lambda n: isinstance(n, str) and bool(n)) and len(set(value)) == len(value)
         ),
+    ),
+    "weights": (
+        "a tuple of numbers above 0, one for each of the datasets",
+        lambda value: _rows(value, lambda n: _factor(n) and n > 0),
+    ),
+    "nights_left_out": (
+        f"a tuple of {', '.join(LEFT_OUT)}, or of none of them",
+        lambda value: _rows(value, lambda n: n in LEFT_OUT) and len(set(value)) == len(value),
     ),
     "patterns": ("a tuple of regular expressions", lambda value: _rows(value, _pattern)),
     "factors": (

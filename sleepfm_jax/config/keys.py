@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from sleepfm_jax import signals
 from sleepfm_jax.errors import ConfigError
 from sleepfm_jax.signals.layout import INPUT_SCALINGS
+from sleepfm_jax.signals.night_layout import LEFT_OUT, NORMALISATIONS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,6 +194,19 @@ KEYS: Keys = {
             low=0,
             below=1,
         ),
+        "weights": Key(
+            (), "of the datasets, in training; (): as many rows as each has", form="weights"
+        ),
+        # Of models whose rows are nights.
+        "night_hours": Key(10.0, "of a training row; a longer night: a stretch of it", above=0),
+        "night_hours_longest": Key(14.0, "of a row that is not trained on", above=0),
+        "night_normalisation": Key(
+            NORMALISATIONS[0],
+            "of samples, by the whole night or by what came before",
+            choices=NORMALISATIONS,
+        ),
+        "nights_left_out": Key(LEFT_OUT, "of training", form="nights_left_out"),
+        "night_cache": Key(1.0, "GiB of nights that each split keeps in memory", low=0, **_FREE),
         "folds": Key(
             0, "0: the datasets' own splits; else by people, over all splits together", low=0
         ),

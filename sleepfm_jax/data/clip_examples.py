@@ -74,6 +74,10 @@ class ClipExamples:
         """What tells the recording of a clip from all others."""
         return self.records.recording_of(index)
 
+    def dataset_of(self, index: int) -> int:
+        """Which of the records' datasets a clip is from."""
+        return self.records.dataset_of(index)
+
     def stored_recording_of(self, index: int) -> str:
         """The recording's name as the record has it."""
         return self.records.stored_recording_of(index)

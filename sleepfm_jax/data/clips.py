@@ -240,7 +240,7 @@ def _cut(
     known = np.array([c.modality in signals.MODALITIES for c in channels])
     usable = False
     for i, channel in enumerate(channels):
-        z, valid, mean[i], sd[i] = _standardised(channel, spec, total)
+        z, valid, mean[i], sd[i] = standardised(channel, spec, total)
         usable |= known[i] and bool(valid.any())
         for piece, (lo, hi) in zip(cut, spans):
             clip_valid = np.zeros((1, spec.clip_samples), bool)  # the padding is False
@@ -259,7 +259,7 @@ def _cut(
     return cut, mean, sd
 
 
-def _standardised(
+def standardised(
     channel: Channel, spec: ClipSpec, total: int
 ) -> tuple[np.ndarray, np.ndarray, float, float]:
     """One channel as z float32 [N] (0 in gaps), valid bool [N], its mean and its sd."""

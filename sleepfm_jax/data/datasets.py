@@ -156,6 +156,27 @@ class Records:
             found += [(person, f"{number}/{recording}") for person, recording in mine]
         return found
 
+    def dataset_of(self, index: int) -> int:
+        """Which of `folders` a record is from."""
+        which = int(np.searchsorted(self._ends, index, side="right"))
+        return self._parts[which][0]
+
+    @functools.cached_property
+    def told_of_recordings(self) -> list[Mapping[str, Any]] | None:
+        """What the build reports say of each recording with clips, in the records' order: "clips",
+        "hours", "labels" (sleep_epochs by stage), "channels". None where one has no such report.
+        """
+        found: list[Mapping[str, Any]] = []
+        for (number, split), source in zip(self._parts, self._sources):
+            if not (self.folders[number] / provenance.FILENAME).exists():
+                return None
+            told = provenance.load(self.folders[number])["recordings"]
+            mine = [entry for entry in told if entry["split"] == split and entry["clips"]]
+            if sum(entry["clips"] for entry in mine) != len(source):
+                return None
+            found += mine
+        return found
+
     def stored_recording_of(self, index: int) -> str:
         """The recording's name as the record has it."""
         return self._told[0][index]

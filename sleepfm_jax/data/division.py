@@ -17,12 +17,17 @@ from absl import logging
 
 from sleepfm_jax.data import datasets, people
 from sleepfm_jax.data.examples import Examples, View, balanced, by_lot
+from sleepfm_jax.data.mixture import mixed
+from sleepfm_jax.data.night_examples import without
 from sleepfm_jax.errors import ConfigError
 from sleepfm_jax.signals.layout import Layout
+from sleepfm_jax.signals.night_layout import NightLayout
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 
 _UNLABELLED = -1
+_OF_CLIPS = ("balanced", "channel_dropout", "mispaired")
+"""Keys of `config.data` that say something of clips, and nothing of nights."""
 
 
 class Division:
@@ -32,14 +37,15 @@ class Division:
       data_dir: where the datasets are.
       config: checked.
       layout: of the rows; its `labels` say what is labelled.
-      make: (records, layout) → their rows; for training with `channel_dropout`
-        (`experiment.make_examples`).
+      make: (records, layout) → their rows; clips for training with `channel_dropout`, nights with
+        `cache` (`experiment.make_examples`).
 
     Attributes:
       names: of the datasets that are trained on.
       records: those that the training rows are among.
 
     Raises:
+      ConfigError: the rows are nights, and something is asked for that only clips have.
       DatasetError: a dataset that is not built or lacks the training split, or datasets that were
         not made alike.
     """
@@ -48,28 +54,42 @@ class Division:
         self,
         data_dir: str | Path,
         config: Mapping[str, Any],
-        layout: Layout,
+        layout: Layout | NightLayout,
         make: Callable[..., Examples],
     ):
         self._data_dir, self._layout, self._make = data_dir, layout, make
         self._data, self._seed = config["data"], config["seed"]
         self._opened: dict[tuple, datasets.Records] = {}
         self._found: dict[tuple, np.ndarray] = {}
+        self._made: dict[int, Examples] = {}
+        self._nights = layout.examples == "nights"
+        for key in _OF_CLIPS if self._nights else ():
+            if self._data[key]:
+                raise ConfigError(
+                    f"config.data.{key} is {self._data[key]!r}, but the rows of this model are "
+                    "nights: it is for clips"
+                )
         self.names = tuple(self._data["datasets"])
         self.records = self._open(self.names, TRAIN)
 
     def training(self) -> Examples:
-        """The rows that are trained on: of a share of the people, balanced, as is asked for.
+        """The rows that are trained on: of a share of the people, balanced or mixed by weights,
+        without the nights that are left out, as is asked for.
 
         Raises:
-          ConfigError: balanced rows of what has not one class a row.
+          ConfigError: balanced rows of what has not one class a row, or weights that do not fit.
+          DatasetError: no night is left.
         """
-        dropout = self._data["channel_dropout"]
+        dropout, weights = self._data["channel_dropout"], self._data["weights"]
         examples = self._rows(
             self.names, TRAIN, **({"channel_dropout": dropout} if dropout else {})
         )
+        if self._nights and self._data["nights_left_out"]:
+            examples = without(examples, self._data["nights_left_out"])
         if self._data["balanced"]:
-            return balanced(examples, self._classes(), self._seed)
+            examples = balanced(examples, self._classes(), self._seed)
+        if weights:
+            examples = mixed(examples, weights, self._seed)
         return examples
 
     def rows(self, split: str, names: Sequence[str] = ()) -> Examples | None:
@@ -94,9 +114,11 @@ class Division:
         return examples
 
     def clips(self, split: str) -> int:
-        """How many clips the run's datasets have of a split."""
+        """How many rows the run's datasets have of a split."""
         if self._data["folds"]:
             return len(self._chosen(self.names, split))
+        if self._nights:
+            return len(self.rows(split) or ())
         return datasets.count(self._data_dir, self.names, split)
 
     def check_no_leak(
@@ -148,15 +170,25 @@ class Division:
         return found
 
     def _rows(self, names: tuple[str, ...], split: str, **of_training: Any) -> Examples:
-        records = self._open(names, split)
-        examples = self._make(records, self._layout, **of_training)
+        examples = self._of(names, split, **of_training)
         chosen = self._chosen(names, split)
         if len(chosen) == len(examples):
             return examples
-        return View(examples, chosen, f"{split}, {len(chosen)} clips of {records.name}")
+        what = f"{split}, {len(chosen)} {self._layout.examples} of {examples.name}"
+        return View(examples, chosen, what)
+
+    def _of(self, names: tuple[str, ...], split: str, **of_training: Any) -> Examples:
+        """All rows of `_open`; nights are found, and kept in memory, once."""
+        records = self._open(names, split)
+        if not self._nights:
+            return self._make(records, self._layout, **of_training)
+        if id(records) not in self._made:
+            cache = self._data["night_cache"]
+            self._made[id(records)] = self._make(records, self._layout, cache=cache)
+        return self._made[id(records)]
 
     def _chosen(self, names: tuple[str, ...], split: str) -> np.ndarray:
-        """Which records of `_open` are of a part: int [n], ascending."""
+        """Which rows of `_of` are of a part: int [n], ascending."""
         if (names, split) not in self._found:
             self._found[names, split] = self._choose(names, split)
         return self._found[names, split]
@@ -164,12 +196,13 @@ class Division:
     def _choose(self, names: tuple[str, ...], split: str) -> np.ndarray:
         records, data = self._open(names, split), self._data
         labels = self._labels(records)
-        chosen = np.arange(len(records)) if labels is None else np.flatnonzero(_known(labels))
+        rows = self._of(names, split) if self._nights else records
+        chosen = np.arange(len(rows)) if labels is None else np.flatnonzero(_known(labels))
         folds = self._in_folds(names) and split != datasets.ALL
         fewer = names == self.names and split == TRAIN and data["label_fraction"] < 1
         if not (folds or fewer):
             return chosen
-        person = np.array([records.person_of(int(i)) for i in chosen], np.str_)
+        person = np.array([rows.person_of(int(i)) for i in chosen], np.str_)
         stratum = strata(person, None if labels is None else labels[chosen])
         if folds:
             parts = {data["fold"]: TEST, (data["fold"] + 1) % data["folds"]: VALIDATION}

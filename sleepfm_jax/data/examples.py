@@ -14,7 +14,8 @@ Batch = dict[str, np.ndarray]
 
 
 class Examples(Protocol):
-    """Rows of one fixed shape, in a fixed order. Implementations: `clip_examples.ClipExamples`.
+    """Rows of one fixed shape, in a fixed order. Implementations: `clip_examples.ClipExamples`,
+    `night_examples.NightExamples`.
 
     Attributes:
       name: of the datasets and split, for messages.
@@ -42,6 +43,9 @@ class Examples(Protocol):
 
     def recording_of(self, index: int) -> str:
         """What tells the recording of one row from all others; a night, with its person."""
+
+    def dataset_of(self, index: int) -> int:
+        """Which of the datasets in use one row is from."""
 
     # Only of rows that have labels: `stored_recording_of`, the recording's name as it is stored,
     # and `clip_number_of`, the row's number in it.
@@ -82,6 +86,10 @@ class View:
     def recording_of(self, index: int) -> str:
         """Of one of these rows."""
         return self.base.recording_of(int(self.indices[index]))
+
+    def dataset_of(self, index: int) -> int:
+        """Of one of these rows."""
+        return self.base.dataset_of(int(self.indices[index]))
 
 
 def base_of(examples: Examples) -> Examples:

@@ -76,6 +76,10 @@ class Mispaired:
         """Of a row's first modality."""
         return self.base.recording_of(index)
 
+    def dataset_of(self, index: int) -> int:
+        """Of a row's first modality."""
+        return self.base.dataset_of(index)
+
 
 def draw(person: np.ndarray, modalities: Sequence[str], seed: int, name: str = "") -> np.ndarray:
     """From which row each modality of each row comes.

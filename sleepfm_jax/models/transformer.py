@@ -1,10 +1,12 @@
 """Transformer layers, pre- and post-norm, with a validity mask.
 
-Same arithmetic as PyTorch's `nn.TransformerEncoderLayer` with ReLU: biases everywhere, LayerNorm
-epsilon 1e-5, one dropout rate for attention weights, feed-forward activations and both residuals.
+Same arithmetic as PyTorch's `nn.TransformerEncoderLayer`: biases everywhere, LayerNorm epsilon
+1e-5, one dropout rate for attention weights, feed-forward activations and both residuals.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -67,10 +69,11 @@ class TransformerLayer(nnx.Module):
         dropout: float,
         *,
         pre_norm: bool,
+        activation: Callable[[jax.Array], jax.Array] = jax.nn.relu,
         dtype,
         rngs: nnx.Rngs,
     ):
-        self.pre_norm = pre_norm
+        self.pre_norm, self.activation = pre_norm, activation
         self.attention = SelfAttention(width, heads, dropout, dtype=dtype, rngs=rngs)
         self.up = nnx.Linear(width, mlp_dim, dtype=dtype, rngs=rngs)
         self.down = nnx.Linear(mlp_dim, width, dtype=dtype, rngs=rngs)
@@ -92,5 +95,5 @@ class TransformerLayer(nnx.Module):
         return self.dropout(self.attention(x, mask, dropout), dropout)
 
     def _feed_forward(self, x, dropout):
-        hidden = self.dropout(jax.nn.relu(self.up(x)), dropout)
+        hidden = self.dropout(self.activation(self.up(x)), dropout)
         return self.dropout(self.down(hidden), dropout)

@@ -4,7 +4,7 @@
 figures and needs nothing else, and the same figures as PNG files beside it. It reads
 
 * `metrics.jsonl`: one JSON object a line, `step` and any of `train/loss`, `train/top1`,
-  `train/grad_norm`, `train/clips_per_second`, `validation/loss`,
+  `train/grad_norm`, `train/clips_per_second` (or nights), `validation/loss`,
   `validation/retrieval_within_person_top1`;
 * `results.json`: `retrieval`, `probes` {dataset: {row: figures}}, `differences` {dataset: {"a-b":
   one}}, `seconds` {step: s}, `versions`;

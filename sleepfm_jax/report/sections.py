@@ -47,8 +47,10 @@ def headline(results: dict, series: dict, builds: list) -> dict:
         tiles.append(_tile(label, value, interval(rows[main], metric), *others))
     if series:
         last = max(int(steps[-1]) for steps, _ in series.values())
-        speed = series.get("train/clips_per_second")
-        pace = f"{np.nanmedian(speed[1]):,.0f} clips a second" if speed else ""
+        pace = ""
+        for what, digits in (("clips", 0), ("nights", 2)):
+            if speed := series.get(f"train/{what}_per_second"):
+                pace = f"{np.nanmedian(speed[1]):,.{digits}f} {what} a second"
         tiles.append(_tile("Training steps", f"{last:,}", pace))
     totals = [report.get("totals") or {} for _, report in builds if isinstance(report, dict)]
     if totals:

@@ -15,7 +15,7 @@ from scipy import signal
 # The anti-aliasing filter: a Kaiser-windowed sinc. Its stop band begins at the lower of the two
 # Nyquist frequencies and its pass band ends at 0.84 of that.
 _ATTENUATION_DB = 80.0
-_ZERO_CROSSINGS = 32  # on either side, counted at the lower rate
+ZERO_CROSSINGS = 32  # on either side, counted at the lower rate
 # Rates such as 199.99 Hz become a fraction of numbers up to this; then eight hours drift by less
 # than 0.05 samples of the slower rate.
 _MAX_FACTOR = 20_000
@@ -40,7 +40,7 @@ def _check(sfreq: float, target_sfreq: float, method: str) -> None:
 def _filter(up: int, down: int) -> np.ndarray:
     """Odd-length linear-phase low-pass at the rate `up * sfreq`; gain `up` for the zeros."""
     slower = max(up, down)
-    half = _ZERO_CROSSINGS * slower
+    half = ZERO_CROSSINGS * slower
     width = (_ATTENUATION_DB - 7.95) / (2.285 * np.pi * 2 * half)  # Kaiser; Nyquist = 1
     taps = signal.firwin(
         2 * half + 1,

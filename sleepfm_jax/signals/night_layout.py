@@ -30,6 +30,10 @@ NORMALISATIONS = ("night", "causal", "causal_published")
 night's valid samples. `causal`: by what came before, down to the raw samples; `causal_published`:
 the released form, which looks ahead (`data.night_normalisation`)."""
 
+LEFT_OUT = ("unscored", "no_n1_n3_rem")
+"""Nights that may be kept out of training, by name: without a scored sleep_epoch; scored without
+any N1, N3 or REM, which is sleep and wake only (published)."""
+
 CLASSES = ("W", "N1+N2", "N3", "REM")
 """The published four."""
 

@@ -10,15 +10,20 @@ from absl import logging
 
 
 def announce(
-    devices: Sequence[Any], clips: int, params_count: int, config: Mapping[str, Any]
+    devices: Sequence[Any],
+    examples: int,
+    params_count: int,
+    config: Mapping[str, Any],
+    what: str = "clips",
 ) -> None:
     """Logs where, on what and how large a run is, and that it is compiling.
 
     Args:
       devices: of all processes, as `jax.devices()`.
-      clips: examples to train on.
+      examples: to train on.
       params_count: numbers that are trained.
       config: the run's; `batch_size` and `steps` are said where they are there.
+      what: examples are: "clips", "nights".
     """
     kinds = Counter(f"{device.platform} ({device.device_kind})" for device in devices)
     processes = len({device.process_index for device in devices})
@@ -28,13 +33,13 @@ def announce(
         f", {processes} processes" if processes > 1 else "",
     )
     batch, steps = config.get("batch_size"), config.get("steps")
-    said = [f"{clips:,} clips"]
+    said = [f"{examples:,} {what}"]
     if batch:
         said.append(f"{batch:,} a batch")
     if steps:
         said.append(f"{steps:,} steps")
-    if batch and steps and clips:
-        said.append(f"each clip seen {batch * steps / clips:.3g} times")
+    if batch and steps and examples:
+        said.append(f"each {what.removesuffix('s')} seen {batch * steps / examples:.3g} times")
     logging.info("data: %s", ", ".join(said))
     logging.info("model: %s parameters", f"{params_count:,}")
     logging.info("compiling: the first step takes seconds to minutes, the others do not")

@@ -23,7 +23,8 @@ from sleepfm_jax.training import optim
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 VARIANTS = [
     (path.relative_to(CONFIGS).with_suffix("").as_posix(), variant)
-    for path in sorted([*CONFIGS.glob("*.py"), *CONFIGS.glob("transfer/*.py")])
+    for folder in (CONFIGS, CONFIGS / "transfer", CONFIGS / "staging")
+    for path in sorted(folder.glob("*.py"))
     if path.stem not in ("__init__", "common", "predicted")
     for variant in ("", *re.findall(r'variant == "(\w+)"', path.read_text()))
 ]

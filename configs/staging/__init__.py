@@ -1,0 +1,1 @@
+"""Sleep staging of whole nights."""

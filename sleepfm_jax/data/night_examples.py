@@ -1,0 +1,237 @@
+"""Nights as examples: the clips of each recording → one row of a batch.
+
+Nothing is stored a second time: a night is made from its clips when it is asked for, and the last
+ones that were made are kept in memory.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from absl import logging
+
+from sleepfm_jax.data import night_signals
+from sleepfm_jax.data.datasets import Records
+from sleepfm_jax.data.examples import Batch, View
+from sleepfm_jax.data.night_index import Known, nights_of
+from sleepfm_jax.errors import DatasetError
+from sleepfm_jax.signals import UNSCORED
+from sleepfm_jax.signals.night_layout import NightLayout
+
+CACHE = 1.0
+"""GiB of nights that are kept."""
+
+_LENGTHS = 14  # of rows, at most: so many shapes are compiled
+
+
+class _Row(NamedTuple):
+    """A stretch of a night, of sleep_epochs start to stop: mostly all of it."""
+
+    night: int
+    start: int
+    stop: int
+
+
+class NightExamples:
+    """Every night of one split of one or more datasets that has a signal of the layout; see
+    `examples.Examples`.
+
+    A batch is what `signals.night_layout` says. Where coins are given (training), E is at most
+    `layout.sleep_epochs`, and a longer night gives a stretch that its coin draws. Otherwise nights
+    are whole, up to `layout.longest`; one that is longer still is several rows, one after the
+    other. E is the same for every batch of a split, and no longer than its longest night needs,
+    rounded up to a fourteenth of `layout.longest`.
+
+    Args:
+      cache: GiB of nights that are kept in memory.
+
+    Raises:
+      DatasetError: no night has any of the signals.
+    """
+
+    def __init__(self, records: Records, layout: NightLayout, cache: float = CACHE):
+        self.records, self.layout = records, layout
+        self.name, self.metadata = records.name, records.metadata
+        self.nights = nights_of(records)
+        usable = [i for i, night in enumerate(self.nights) if self._has_signals(night)]
+        self._check(usable)
+        self._rows = [
+            _Row(i, start, min(start + layout.longest, self.nights[i].sleep_epochs))
+            for i in usable
+            for start in range(0, self.nights[i].sleep_epochs, layout.longest)
+        ]
+        unit = max(1, layout.longest // _LENGTHS)
+        needed = max(row.stop - row.start for row in self._rows)
+        self.sleep_epochs = min(layout.longest, -(-needed // unit) * unit)
+        self._made = _Kept(int(cache * 2**30))
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def batch(self, indices: np.ndarray, coins: Sequence[Any] | None = None) -> Batch:
+        """See `examples.Examples`; a coin draws where in a longer night the row is."""
+        indices = np.asarray(indices)
+        b, layout = len(indices), self.layout
+        e = self.sleep_epochs if coins is None else min(self.sleep_epochs, layout.sleep_epochs)
+        batch = {f"signal/{name}": np.zeros((b, e * n), np.float32) for name, n in layout.signals}
+        batch |= {
+            "present": np.zeros((b, len(layout.signals)), bool),
+            "epoch_mask": np.zeros((b, e), bool),
+            "stages": np.full((b, e), UNSCORED, np.int32),
+            "index": indices.astype(np.int32),
+        }
+        for place, index in enumerate(indices):
+            if index < 0:
+                continue
+            row = self._rows[index]
+            made, start = self._night(row.night), row.start
+            length = min(e, row.stop - row.start)
+            if coins is not None and (spare := row.stop - row.start - length):
+                start += int(np.random.default_rng(coins[place]).integers(spare + 1))
+            for column, (name, samples) in enumerate(layout.signals):
+                if (key := f"signal/{name}") in made:
+                    piece = made[key][start * samples : (start + length) * samples]
+                    batch[key][place, : len(piece)] = piece
+                    # All gap in this stretch, and it is not there.
+                    batch["present"][place, column] = piece.any()
+            batch["epoch_mask"][place, :length] = True
+            batch["stages"][place, :length] = made["stages"][start : start + length]
+        return batch
+
+    def why_left_out(self, index: int, kinds: Sequence[str]) -> str:
+        """The first of some kinds of `signals.night_layout.LEFT_OUT` that a row's night is; "" where
+        it is none."""
+        stages = self.nights[self._rows[index].night].stages
+        scored = sum(stages.values())
+        found = {
+            "unscored": not scored,
+            "no_n1_n3_rem": scored and not (stages["N1"] + stages["N3"] + stages["REM"]),
+        }
+        return next((kind for kind in kinds if found[kind]), "")
+
+    def people(self) -> set[str]:
+        """Pseudonyms of whom the nights are from."""
+        return {self.person_of(index) for index in range(len(self))}
+
+    def person_of(self, index: int) -> str:
+        """Pseudonym of the person of a night."""
+        return self.records.person_of(self._first(index))
+
+    def recording_of(self, index: int) -> str:
+        """What tells a night from all others."""
+        return self.records.recording_of(self._first(index))
+
+    def dataset_of(self, index: int) -> int:
+        """Which of the records' datasets a night is from."""
+        return self.records.dataset_of(self._first(index))
+
+    def stored_recording_of(self, index: int) -> str:
+        """The recording's name as its records have it."""
+        return self.records[self._first(index)].recording
+
+    def clip_number_of(self, index: int) -> int:
+        """A row's number in its night: 0, unless the night is longer than `layout.longest`."""
+        return self._rows[index].start // self.layout.longest
+
+    def _first(self, index: int) -> int:
+        """The row's first record."""
+        return self.nights[self._rows[index].night].first
+
+    def _night(self, number: int) -> dict[str, np.ndarray]:
+        """A whole night, normalised, with its stages."""
+        if (made := self._made.get(number)) is None:
+            known = self.nights[number]
+            night = night_signals.night_of_records(
+                [self.records[known.first + i] for i in range(known.count)],
+                self.metadata["sfreq"],
+                known.sleep_epochs,
+                self.layout.names,
+            )
+            made = night_signals.row(night, self.layout) | {"stages": night.stages}
+            self._made.put(number, made)
+        return made
+
+    def _has_signals(self, night: Known) -> bool:
+        return bool(set(night.signals) & set(self.layout.names))
+
+    def _check(self, usable: Sequence[int]) -> None:
+        wanted = ", ".join(self.layout.names)
+        if not usable:
+            there = ", ".join(dict.fromkeys(x for n in self.nights for x in n.labels)) or "none"
+            raise DatasetError(
+                f"{self.name}: no usable signal: no night has any of {wanted} (its channels: "
+                f"{there}); rename the channels, or add their names to "
+                "sleepfm_jax/signals/aliases.py"
+            )
+        if missing := len(self.nights) - len(usable):
+            logging.warning(
+                "%s: %d of %d nights have none of %s and are left out",
+                self.name,
+                missing,
+                len(self.nights),
+                wanted,
+            )
+
+
+def without(examples: Any, kinds: Sequence[str]) -> Any:
+    """The rows of nights, or of a view of them, that are none of some kinds of
+    `signals.night_layout.LEFT_OUT`; says how many are.
+
+    Raises:
+      DatasetError: nothing is left.
+    """
+    base, indices = examples, np.arange(len(examples))
+    while isinstance(base, View):
+        base, indices = base.base, base.indices[indices]
+    why = [base.why_left_out(int(index), kinds) for index in indices]
+    kept = [i for i, reason in enumerate(why) if not reason]
+    if len(kept) == len(examples):
+        return examples
+    counts = Counter(reason for reason in why if reason)
+    said = ", ".join(f"{count} {reason}" for reason, count in counts.items())
+    if not kept:
+        raise DatasetError(
+            f"{examples.name}: every night is left out of training ({said}): "
+            "config.data.nights_left_out"
+        )
+    logging.warning(
+        "%s: %d of %d nights are left out of training (%s)",
+        examples.name,
+        len(examples) - len(kept),
+        len(examples),
+        said,
+    )
+    return View(examples, kept)
+
+
+class _Kept:
+    """The nights that were asked for last, up to so many bytes; for several threads."""
+
+    def __init__(self, limit: int):
+        self._limit, self._bytes = limit, 0
+        self._lock = threading.Lock()
+        self._held: OrderedDict[int, dict[str, np.ndarray]] = OrderedDict()
+
+    def get(self, number: int) -> dict[str, np.ndarray] | None:
+        with self._lock:
+            if number in self._held:
+                self._held.move_to_end(number)
+            return self._held.get(number)
+
+    def put(self, number: int, made: dict[str, np.ndarray]) -> None:
+        with self._lock:
+            if number in self._held:  # another thread made it, too
+                return
+            self._held[number] = made
+            self._bytes += _size(made)
+            while self._bytes > self._limit:
+                _, oldest = self._held.popitem(last=False)
+                self._bytes -= _size(oldest)
+
+
+def _size(made: dict[str, np.ndarray]) -> int:
+    return sum(array.nbytes for array in made.values())
