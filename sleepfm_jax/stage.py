@@ -114,14 +114,16 @@ class Stager:
         """A batch of one night, padded to `size` sleep_epochs."""
         layout = self.layout
         batch: dict[str, np.ndarray] = {}
-        for name, samples in layout.signals:
+        present = np.zeros((1, len(layout.signals)), bool)
+        for place, (name, samples) in enumerate(layout.signals):
             x = np.zeros((1, size * samples), np.float32)
             if (held := row.get(f"signal/{name}")) is not None:
-                x[0, : (end - start) * samples] = held[start * samples : end * samples]
+                piece = held[start * samples : end * samples]
+                x[0, : len(piece)] = piece
+                present[0, place] = piece.any()  # all gap in this piece, and it is not there
             batch[f"signal/{name}"] = x
-        present = [f"signal/{name}" in row for name in layout.names]
         return batch | {
-            "present": np.array([present]),
+            "present": present,
             "epoch_mask": (np.arange(size) < end - start)[None],
             "stages": np.full((1, size), -1, np.int32),
             "index": np.zeros(1, np.int32),

@@ -111,6 +111,7 @@ def violations(module: str, source: str) -> list[str]:
         forbidden |= within(module, "configs") and not within(
             name,
             *("ml_collections", "configs.common", "configs.transfer.common"),
+            "configs.staging.wav2sleep",
             *("sleepfm_jax.config", "__future__"),
         )
         forbidden |= (

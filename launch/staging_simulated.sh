@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# Staging from whatever signals a night has, on simulated cohorts, on a bare machine:
+#   bash launch/staging_simulated.sh [workdir]      (default workdir: runs/staging_simulated)
+# environment → three simulated cohorts that do not share their signals, and an unseen one → records
+# → one model of all, models of single signals → workdir/subsets.csv and workdir/report/index.html
+# → launch.stage on a folder of recordings, one of them broken → workdir/staged/index.html.
+# The same command goes on where an interrupted one stopped.
+#   SEEDS=3 bash launch/staging_simulated.sh RUN
+# trains each model three times.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+mkdir -p "${1:-runs/staging_simulated}"
+workdir=$(cd "${1:-runs/staging_simulated}" && pwd)
+source=$workdir/recordings data=$workdir/data
+SEEDS=${SEEDS:-1} PEOPLE=${PEOPLE:-48} HOURS=${HOURS:-1}
+. launch/environment.sh
+
+seconds=()
+timed() { # name of the step, command …
+  local name=$1 begun=$SECONDS; shift
+  "$@"
+  seconds+=("$name=$((SECONDS - begun))")
+}
+cohort() { # name, people, signals, seed, flags …; its people are nobody of another cohort
+  local log=$workdir/build_$1.log
+  python -m launch.simulate --dataset=simulated_psg --subjects="$2" --hours="$HOURS" --signals="$3" \
+    --seed="$4" --out="$source/$1" --workers=2 "${@:5}"
+  python -m launch.build --dataset=simulated_psg --cohort="$1" --source="$source/$1" \
+    --data_dir="$data/$1" >"$log" || { cat "$log"; return 1; }
+  tail -n 3 "$log"
+}
+cohorts() {
+  cohort ecg_thx "$PEOPLE" ECG,THX 1
+  cohort ppg "$PEOPLE" PPG 2
+  cohort all_signals "$PEOPLE" ABD,ECG,PPG,THX 3
+  cohort unseen "$PEOPLE" ABD,ECG,PPG,THX 4 --pathology
+}
+train() { # variant, seed
+  python -m launch.pretrain --config="configs/staging/simulated_cohorts.py:$1" --config.seed="$2" \
+    --data_dir="$data" --workdir="$workdir/$1_$2"
+}
+folder() { # recordings as a clinic might hand them in, one cut off on its way
+  local nights=$workdir/nights
+  rm -rf "$nights" && mkdir -p "$nights"
+  find "$source/unseen" -name 'sim*.edf' | sort | head -n 40 | xargs -I{} cp -p {} "$nights"
+  local last
+  last=$(find "$nights" -name 'sim*.edf' ! -name '*Hypnogram*' | sort | tail -n 1)
+  head -c 1000 "$last" >"$last.part" && mv "$last.part" "$last"
+}
+stage() {
+  folder
+  python -m launch.stage --input="$workdir/nights" --checkpoint="$workdir/joint_0" \
+    --output="$workdir/staged"
+}
+
+timed install use_environment
+export JAX_PLATFORMS=${JAX_PLATFORMS:-cpu}
+export JAX_COMPILATION_CACHE_DIR=${JAX_COMPILATION_CACHE_DIR:-$workdir/compiled}
+export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.5  # all but the smallest programs
+timed cohorts cohorts
+variants=(joint no_masking ecg ppg ecg_thx)
+models=""
+for variant in "${variants[@]}"; do
+  runs=""
+  for ((seed = 0; seed < SEEDS; seed++)); do
+    timed "train $variant $seed" train "$variant" "$seed"
+    runs+="${runs:+,}$workdir/${variant}_$seed"
+  done
+  models+="${models:+;}$variant=$runs"
+done
+timed table python -m launch.subsets --models="$models" --workdir="$workdir"
+timed stage stage
+all=$(IFS=,; echo "${seconds[*]}")
+python -m launch.report --workdir="$workdir" --seconds="$all,all=$SECONDS"
