@@ -61,11 +61,15 @@ def pretrain(
     update = train.train(config, data_dir, workdir, begun)
     update["versions"] = results.versions()
     for row, figures in update["evaluations"].items():
-        kept = figures.pop("predictions", None)
-        if kept is not None and jax.process_index() == 0:
-            about = {**kept.about, **made_by(command)}
-            kept = dataclasses.replace(kept, about=about)
-            predictions.save(predictions.path_of(workdir, about["dataset"], row), kept)
+        for name in [n for n, v in figures.items() if isinstance(v, predictions.Predictions)]:
+            kept = figures.pop(name)
+            if jax.process_index() == 0:
+                about = {**kept.about, **made_by(command)}
+                # "predictions.ECG" of a row "test" is the row "test.ECG".
+                path = predictions.path_of(
+                    workdir, about["dataset"], row + name.removeprefix("predictions")
+                )
+                predictions.save(path, dataclasses.replace(kept, about=about))
         # The report's headline is that of the first row; the rest stays under its row's name.
         if "retrieval" in figures and "retrieval" not in update:
             update["retrieval"] = figures.pop("retrieval") | {

@@ -43,10 +43,9 @@ def main(argv: Sequence[str]) -> int:
     """See the module's docstring."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]!r}: flags begin with --")
-    from sleepfm_jax.staging import rows, tables
-
     from sleepfm_jax import folders
     from sleepfm_jax.report.page import write_report
+    from sleepfm_jax.staging import rows, tables
 
     models = runs_of(_MODELS.value)
     workdir = folders.local(_WORKDIR.value, "--workdir")

@@ -106,6 +106,7 @@ class Evaluation:
             "dataset": "+".join(names),
             "dataset_fingerprint": "+".join(self._fingerprints(names)),
             "split": "cross-validation" if in_folds else row["split"],
+            "trained_on": list(self._division.names),
             "steps": [int(state.step)],
             "input_scaling": self._config["data"]["input_scaling"],
         }

@@ -18,7 +18,7 @@ LAYERS = (  # each may import what is above it, and what shares its place in its
     ("pretrained",),
     ("labelled", "finetuned", "evaluation"),
     ("train", "probe", "stage", "interop.checkpoints", "report.run_folder"),
-    ("transfer", "ablation"),
+    ("transfer", "ablation", "staging"),
 )
 PLACE = {
     name: (rank, group)

@@ -158,6 +158,10 @@ EVALUATORS: dict[str, dict[str, dict[str, Any]]] = {
         "validation": {"kind": "classification", "split": "validation", "examples": 4096},
         "test": {"kind": "classification", "split": "test", "every": 0, "examples": 1_000_000},
     },
+    "staging": {
+        "validation": {"kind": "staging", "split": "validation"},
+        "test": {"kind": "staging", "split": "test", "every": 0, "examples": 1_000_000},
+    },
     "": {  # any other
         "validation": {"kind": "metrics", "split": "validation"},
         "test": {"kind": "metrics", "split": "test", "every": 0, "examples": 1024},

@@ -75,12 +75,10 @@ def classification_statistic(
     class has no weight gives NaN, never the average over fewer classes.
     """
     y, p = _check_classes(y_true, probabilities)
-    examples, classes = p.shape
+    classes = p.shape[1]
     guess = p.argmax(axis=1)
-    cells = np.zeros((examples, classes * classes))  # [N, K * K]: one cell of the confusion matrix
-    cells[np.arange(examples), y * classes + guess] = 1.0
-    present = np.unique(y)
-    only_guessed = np.setdiff1d(guess, present)
+    confused = Confused(y, guess, classes)
+    present = confused.present
     scored = [] if present.size < 2 else [1] if classes == 2 else present.tolist()
     ranked = [Ranked(p[:, k], y == k) for k in scored]
     if classes == 2:
@@ -90,35 +88,75 @@ def classification_statistic(
     called = None if threshold is None else _call(p, threshold)
 
     def statistic(weights: np.ndarray) -> dict[str, np.ndarray]:
-        confusion = (weights @ cells).reshape(-1, classes, classes)  # [R, K true, K predicted]
-        hits = np.diagonal(confusion, axis1=1, axis2=2)  # [R, K]
-        true, guessed = confusion.sum(axis=2), confusion.sum(axis=1)  # [R, K]
-        total = true.sum(axis=1)
-        f1 = ratio(2 * hits, true + guessed)
-        f1[:, only_guessed] = 0.0
-        by_chance = (true * guessed).sum(axis=1) / total**2
-        accuracy = hits.sum(axis=1) / total
+        confusion = confused.counts(weights)
+        found = confused.figures(confusion)
+        true = confusion.sum(axis=2)  # [R, K]
         nothing = np.full(len(weights), np.nan)
         areas = [r.areas(weights) for r in ranked] or [(nothing, nothing)]
-        either = np.union1d(present, only_guessed)
         figures = {
-            "balanced_accuracy": ratio(hits, true)[:, present].mean(axis=1),
+            "balanced_accuracy": found["balanced_accuracy"],
             "auroc": np.mean([auroc for auroc, _ in areas], axis=0),
             "auprc": np.mean([auprc for _, auprc in areas], axis=0),
-            "f1": f1[:, either].mean(axis=1),
-            "f1_weighted": (f1[:, present] * true[:, present]).sum(axis=1) / total,
-            "kappa": nothing if either.size < 2 else ratio(accuracy - by_chance, 1.0 - by_chance),
-            "accuracy": accuracy,
-            "brier": weights @ errors / total,
+            **{name: found[name] for name in ("f1", "f1_weighted", "kappa", "accuracy")},
+            "brier": weights @ errors / true.sum(axis=1),
         }
         if classes == 2:
-            figures["f1_positive"] = f1[:, 1]
+            figures["f1_positive"] = confused.f1(confusion)[:, 1]
         if called is not None:
             figures["sensitivity"] = ratio(weights @ ((y == 1) & called), true[:, 1])
             figures["specificity"] = ratio(weights @ ((y == 0) & ~called), true[:, 0])
         return figures
 
     return statistic
+
+
+class Confused:
+    """Confusion matrices of one set of examples under many weightings, and figures of them.
+
+    The classes that are averaged over are those of the whole sample, whatever the weighting.
+
+    Args:
+      y_true, guess: int [N], classes 0..classes-1.
+
+    Attributes:
+      present: the classes that occur in `y_true`. only_guessed: those in `guess` alone.
+    """
+
+    def __init__(self, y_true: np.ndarray, guess: np.ndarray, classes: int):
+        self.classes = classes
+        self._cells = np.zeros((len(y_true), classes * classes))  # [N, K * K]
+        self._cells[np.arange(len(y_true)), y_true * classes + guess] = 1.0
+        self.present = np.unique(y_true)
+        self.only_guessed = np.setdiff1d(guess, self.present)
+
+    def counts(self, weights: np.ndarray) -> np.ndarray:
+        """[R, N] → [R, K true, K predicted]."""
+        return (weights @ self._cells).reshape(-1, self.classes, self.classes)
+
+    def f1(self, confusion: np.ndarray) -> np.ndarray:
+        """F1 of each class, [R, K]; NaN where it is neither a true nor a predicted one."""
+        hits = np.diagonal(confusion, axis1=1, axis2=2)
+        f1 = ratio(2 * hits, confusion.sum(axis=2) + confusion.sum(axis=1))
+        f1[:, self.only_guessed] = 0.0
+        return f1
+
+    def figures(self, confusion: np.ndarray) -> dict[str, np.ndarray]:
+        """{metric: [R]}: balanced accuracy, F1 (macro and weighted), kappa and accuracy."""
+        hits = np.diagonal(confusion, axis1=1, axis2=2)  # [R, K]
+        true, guessed = confusion.sum(axis=2), confusion.sum(axis=1)  # [R, K]
+        total = true.sum(axis=1)
+        f1, present = self.f1(confusion), self.present
+        by_chance = (true * guessed).sum(axis=1) / total**2
+        accuracy = hits.sum(axis=1) / total
+        either = np.union1d(present, self.only_guessed)
+        kappa = ratio(accuracy - by_chance, 1.0 - by_chance)
+        return {
+            "balanced_accuracy": ratio(hits, true)[:, present].mean(axis=1),
+            "f1": f1[:, either].mean(axis=1),
+            "f1_weighted": (f1[:, present] * true[:, present]).sum(axis=1) / total,
+            "kappa": np.full(len(confusion), np.nan) if either.size < 2 else kappa,
+            "accuracy": accuracy,
+        }
 
 
 def choose_threshold(y_true: np.ndarray, probabilities: np.ndarray) -> float:

@@ -114,7 +114,7 @@ def difference(a: Predictions, b: Predictions) -> dict[str, Any]:
       ValueError: the two were not scored on the same examples in the same order, are of other
         builds of a dataset, or were trained by other recipes (`about["recipe"]`, where both say).
     """
-    _check_paired(a, b)
+    check_paired(a, b)
     first, second = _statistic(a), _statistic(b)
 
     def statistic(weights: np.ndarray) -> dict[str, np.ndarray]:
@@ -139,9 +139,9 @@ def difference(a: Predictions, b: Predictions) -> dict[str, Any]:
         }
         for name in ci95
     }
-    trained = _trained_too_seldom(a, b)
+    trained = trained_too_seldom(a, b)
     for found in metrics.values():
-        found["no_claim"] = _no_claim(found) or trained
+        found["no_claim"] = no_claim(found) or trained
         found["claim"] = found["no_claim"] is None
     metric = a.about.get("metric") or headline_metric(a.about["label_kind"])
     return {
@@ -153,7 +153,7 @@ def difference(a: Predictions, b: Predictions) -> dict[str, Any]:
     }
 
 
-def _check_paired(a: Predictions, b: Predictions) -> None:
+def check_paired(a: Predictions, b: Predictions) -> None:
     for key in ("dataset_fingerprint", "classes", "label_kind", "split"):
         if a.about.get(key) != b.about.get(key):
             raise ValueError(
@@ -168,7 +168,7 @@ def _check_paired(a: Predictions, b: Predictions) -> None:
         raise ValueError("the two rows were not scored on the same examples in the same order")
 
 
-def _no_claim(found: Mapping[str, Any]) -> str | None:
+def no_claim(found: Mapping[str, Any]) -> str | None:
     """Why a difference cannot be claimed; None: its interval and its seeds agree."""
     bounds = found["ci95"]
     if bounds is None:
@@ -179,7 +179,7 @@ def _no_claim(found: Mapping[str, Any]) -> str | None:
     return None if (signs == signs[0]).all() else "seeds disagree"
 
 
-def _trained_too_seldom(*rows: Predictions) -> str | None:
+def trained_too_seldom(*rows: Predictions) -> str | None:
     """Which encoders were there too seldom to claim anything of their kind."""
     for row in rows:
         weights = set(row.about.get("weights") or ())

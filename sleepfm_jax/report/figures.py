@@ -69,7 +69,10 @@ LIGHT = Theme(
         "tokens": "#4d9bd0",
         "mispaired": "#8b3f78",
     },
-    stages={"W": "#f4dd84", "REM": "#e08f3c", "N1": "#a9d3ee", "N2": "#4a8fc7", "N3": "#163f74"},
+    stages={
+        **{"W": "#f4dd84", "REM": "#e08f3c", "N1": "#a9d3ee", "N2": "#4a8fc7", "N3": "#163f74"},
+        "N1+N2": "#6aaedb",
+    },
     groups=("#0b5c96", "#e0901a", "#0f8a68", "#c05a94", "#52abe0", "#b84a06", "#33302b", "#b3a600"),
 )
 DARK = Theme(
@@ -94,7 +97,10 @@ DARK = Theme(
         "tokens": "#4f86b8",
         "mispaired": "#d79cc6",
     },
-    stages={"W": "#f6e6a4", "REM": "#e39a4e", "N1": "#a9d3ee", "N2": "#4f92c9", "N3": "#2a5791"},
+    stages={
+        **{"W": "#f6e6a4", "REM": "#e39a4e", "N1": "#a9d3ee", "N2": "#4f92c9", "N3": "#2a5791"},
+        "N1+N2": "#73b3de",
+    },
     groups=("#6fb4ea", "#f0b050", "#48c7a0", "#e493bf", "#a9daf6", "#e07a3c", "#e4e9ef", "#dcd25a"),
 )
 

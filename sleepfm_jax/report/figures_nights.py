@@ -11,7 +11,7 @@ from sleepfm_jax.report.figures import DISTINCT_MARKS, GROUP_MARKERS, Theme
 from sleepfm_jax.report.from_predictions import Night
 from sleepfm_jax.signals import SLEEP_EPOCH_SECONDS
 
-_TOP_DOWN = ("W", "REM", "N1", "N2", "N3")  # as hypnograms are drawn
+_TOP_DOWN = ("W", "REM", "N1", "N1+N2", "N2", "N3")  # as hypnograms are drawn
 _MOST_NAMED = 10  # groups of a map that its legend can hold
 
 

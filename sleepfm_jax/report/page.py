@@ -10,6 +10,7 @@ figures and needs nothing else, and the same figures as PNG files beside it. It 
   one}}, `seconds` {step: s}, `versions`;
 * `predictions/<dataset>/<row>.npz`: what pictures of people, classes, curves and nights are of;
 * `transfer.csv`, `gains.csv` (`launch.transfer`), where they are there;
+* `staging/<cohort>/<signals>/<model>.npz` (`sleepfm_jax.staging`), where they are there;
 * `config.json`; `example_clip.npz` (signals [C, T] with NaN where invalid, names, modalities,
   sfreq, stages, subject); `build_reports/*.json`.
 
@@ -39,6 +40,7 @@ from sleepfm_jax.report.results import (
     text_table,
     versions,
 )
+from sleepfm_jax.report.staging import section as staging_section
 
 __all__ = ["merge_results", "text_table", "versions", "write_report"]
 
@@ -48,6 +50,7 @@ _FIGURES = (
     "example_clip*",
     "probes-*",
     "transfer*",
+    "staging*",
 )  # files of ours, without ending
 
 
@@ -91,6 +94,7 @@ def write_report(workdir: str | os.PathLike[str]) -> Path:
         "retrieval": section(retrieval_section.retrieval, results_problem, results),
         "clip": section(sections_data.clip, None, workdir / "example_clip.npz", folder),
         "transfer": section(transfer_section.transfer, None, workdir, folder),
+        "staging": section(staging_section.staging, None, results, workdir, folder),
         "probes": section(
             sections_probes.probes,
             None,

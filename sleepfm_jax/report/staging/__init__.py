@@ -1,0 +1,1 @@
+"""Sleep stages from subsets of signals, on a report's page: what is stored, published, drawn."""
