@@ -6,13 +6,14 @@
 # → launch.stage on a folder of recordings, one of them broken → workdir/staged/index.html.
 # The same command goes on where an interrupted one stopped.
 #   SEEDS=3 bash launch/staging_simulated.sh RUN
-# trains each model three times.
+# trains each model three times. PEOPLE in each cohort and HOURS of each recording can be given too,
+# and FLAGS of every training, such as FLAGS=--config.steps=20.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p "${1:-runs/staging_simulated}"
 workdir=$(cd "${1:-runs/staging_simulated}" && pwd)
 source=$workdir/recordings data=$workdir/data
-SEEDS=${SEEDS:-1} PEOPLE=${PEOPLE:-48} HOURS=${HOURS:-1}
+SEEDS=${SEEDS:-1} PEOPLE=${PEOPLE:-48} HOURS=${HOURS:-1} FLAGS=${FLAGS:-}
 . launch/environment.sh
 
 seconds=()
@@ -36,8 +37,9 @@ cohorts() {
   cohort unseen "$PEOPLE" ABD,ECG,PPG,THX 4 --pathology
 }
 train() { # variant, seed
+  # shellcheck disable=SC2086
   python -m launch.pretrain --config="configs/staging/simulated_cohorts.py:$1" --config.seed="$2" \
-    --data_dir="$data" --workdir="$workdir/$1_$2"
+    --data_dir="$data" --workdir="$workdir/$1_$2" $FLAGS
 }
 folder() { # recordings as a clinic might hand them in, one cut off on its way
   local nights=$workdir/nights
