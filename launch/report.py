@@ -3,7 +3,8 @@
   python -m launch.report --workdir=RUN
   python -m launch.report --workdir=RUN --paper
 
-RUN is the workdir of launch.pretrain, launch.probe or launch.transfer. The report is
+RUN is the workdir of launch.pretrain, launch.probe, launch.transfer or of subsets of signals
+(RUN/staging/). The report is
 RUN/report/index.html, one page with everything in it; what is missing in RUN is said in its place.
 With --paper also RUN/paper/: the transfer paper's figures and its table, ours beside the published
 numbers, from what launch.transfer and launch.ablate_channels left in RUN. Exit code 0 means that it
@@ -38,7 +39,7 @@ def main(argv: list[str]) -> int:
     from sleepfm_jax.report.results import recompute
 
     workdir = folders.local(_WORKDIR.value, "--workdir")
-    there = ("results.json", "predictions", *(("transfer.csv",) if _PAPER.value else ()))
+    there = ("results.json", "predictions", "staging", *(("transfer.csv",) if _PAPER.value else ()))
     if not any((workdir / name).exists() for name in there):
         raise StorageError(
             f"{workdir}: no results.json and no predictions: run launch.pretrain, launch.probe or "
@@ -51,6 +52,10 @@ def main(argv: list[str]) -> int:
     if seconds:
         report.merge_results(workdir, {"seconds": seconds})
     recompute(workdir)
+    if (workdir / "staging").is_dir():
+        from sleepfm_jax.staging.tables import write_tables
+
+        print(write_tables(workdir))
     if _PAPER.value:
         from sleepfm_jax.report.paper.write import write_paper
 

@@ -38,13 +38,15 @@ class Staging:
     Attributes:
       classes: the K names. signals: the N names along `present`.
       subsets: as in `KEYS`; the first is the headline. keep_predictions: are they given, too?
+      longest: sleep_epochs of a row; a longer night is several, one after the other.
     """
 
     classes: tuple[str, ...]
     signals: tuple[str, ...]
     subsets: tuple[str, ...] = (ALL,)
     keep_predictions: bool = False
-    wants = ("probabilities", "stages", "present", "person", "recording")
+    longest: int = 0
+    wants = ("probabilities", "stages", "present", "person", "recording", "clip_number")
 
     def run(
         self, predict: Predict, batches: Iterable[Mapping[str, np.ndarray]]
@@ -90,7 +92,8 @@ class Staging:
                 continue
             whose = (int(said["index"][row]), said["person"][row], said["recording"][row])
             p = said["probabilities"][row][scored].astype(np.float32)
-            nights.append((*whose, scored, label[scored], p))
+            at = scored + self.longest * said["clip_number"][row]
+            nights.append((*whose, at, label[scored], p))
         return nights
 
     def _predictions(self, subset: str, nights: list) -> Predictions:
@@ -150,4 +153,4 @@ def make(row: Mapping[str, Any], objective: Any) -> Staging:
     subsets = tuple("+".join(sorted(subset.split("+"), key=order.index)) for subset in subsets)
     if len(set(subsets)) < len(subsets):
         raise ConfigError(f"config.evaluators: a subset is twice in {', '.join(subsets)}")
-    return Staging(tuple(layout.classes), signals, subsets, row["keep_predictions"])
+    return Staging(tuple(layout.classes), signals, subsets, row["keep_predictions"], layout.longest)

@@ -19,7 +19,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sleepfm_jax.signals import SLEEP_EPOCH_SECONDS, STAGES
+from sleepfm_jax.signals import SLEEP_EPOCH_SECONDS, STAGES, UNSCORED
+from sleepfm_jax.signals.stages import class_of_stage
 
 MINUTES = SLEEP_EPOCH_SECONDS / 60
 STATISTICS = {
@@ -92,14 +93,7 @@ def classes_of(stages: np.ndarray, classes: Sequence[str]) -> np.ndarray:
       int8 [...], indices into `classes`, -1: unscored, or of a stage that no class has.
 
     Raises:
-      ValueError: a class names what is no stage, or two have the same one.
+      ConfigError: a class that is no stage, or a stage twice.
     """
-    table = np.full(len(STAGES) + 1, -1, np.int8)  # its last: what -1 reads
-    for k, name in enumerate(classes):
-        for stage in name.split("+"):
-            if stage not in STAGES or table[STAGES.index(stage)] >= 0:
-                raise ValueError(
-                    f"class {name!r}: {stage!r} is not one of {', '.join(STAGES)}, or is in two"
-                )
-            table[STAGES.index(stage)] = k
+    table = np.array([*class_of_stage(classes), UNSCORED], np.int8)  # its last: what -1 reads
     return table[np.maximum(np.asarray(stages), -1)]

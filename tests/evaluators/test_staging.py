@@ -12,6 +12,7 @@ from sleepfm_jax.errors import ConfigError
 from sleepfm_jax.evaluators import staging
 from sleepfm_jax.evaluators.evaluator import FIELDS, WHOSE, flat
 from sleepfm_jax.evaluators.staging import Staging
+from sleepfm_jax.metrics import staging as staging_metrics
 from sleepfm_jax.metrics.predictions import Predictions
 from sleepfm_jax.metrics.sleep_statistics import classes_of
 from sleepfm_jax.metrics.staging import FIGURES, MEDIAN, staging_figures
@@ -58,6 +59,7 @@ def stand_in(classes=FOUR, broken=False):
             "index": batch["index"][real],
             "person": np.array([f"p{i}" for i in batch["index"][real]]),
             "recording": np.array([f"r{i}" for i in batch["index"][real]]),
+            "clip_number": np.zeros(real.sum(), int),
         }
         return found, {"loss": (float(count[real].sum()), int(real.sum()))}
 
@@ -105,6 +107,22 @@ def test_a_subset_is_scored_on_the_nights_that_have_it(nights):
     assert not any("predictions" in name for name in logged)
 
 
+def test_the_rows_of_a_long_night_are_one_night(nights):
+    predict, _ = stand_in()
+
+    def of_one(batch):
+        found, metrics = predict(batch)
+        who = {"person": "p", "recording": "r"}
+        found |= {name: np.full(len(found["index"]), one) for name, one in who.items()}
+        return found | {"clip_number": found["index"]}, metrics
+
+    evaluator = Staging(FOUR, SIGNALS, keep_predictions=True, longest=LENGTH)
+    said = dict(evaluator.run(of_one, batches(nights)))["predictions.all"]
+    assert np.all(np.diff(said.sleep_epoch) > 0) and said.sleep_epoch[0] == LENGTH
+    (night,) = staging_metrics.nights(said)
+    np.testing.assert_array_equal(night.at, said.sleep_epoch - LENGTH)
+
+
 def test_five_classes_and_predictions_only_where_asked_for(nights):
     predict, _ = stand_in(STAGES)
     found = dict(Staging(STAGES, SIGNALS, ("ECG", "all")).run(predict, batches(nights)))
@@ -129,14 +147,15 @@ def test_what_is_wanted_is_known_to_the_loop():
 def test_rows_of_a_configuration():
     def made(**row):
         layout = types.SimpleNamespace(
-            examples="nights", signals=tuple((s, 256) for s in SIGNALS), classes=FOUR
+            **{"examples": "nights", "signals": tuple((s, 256) for s in SIGNALS)},
+            **{"classes": FOUR, "longest": 1680},
         )
         defaults = configuration.section_defaults("evaluator", "staging")
         return staging.make(defaults | row, types.SimpleNamespace(layout=layout))
 
-    assert made() == Staging(FOUR, SIGNALS, ("all",), False)
+    assert made() == Staging(FOUR, SIGNALS, ("all",), False, 1680)
     assert made(subsets=["THX+ECG", "PPG"], keep_predictions=True) == Staging(
-        FOUR, SIGNALS, ("ECG+THX", "PPG"), True
+        FOUR, SIGNALS, ("ECG+THX", "PPG"), True, 1680
     )
     with pytest.raises(ConfigError, match=r"'ECG\+EEG' names EEG; the model reads ABD, ECG"):
         made(subsets=("ECG+EEG",))
