@@ -18,7 +18,8 @@ from sleepfm_jax.data import night_signals
 from sleepfm_jax.data.datasets import Records
 from sleepfm_jax.data.examples import Batch, View
 from sleepfm_jax.data.night_index import Known, nights_of
-from sleepfm_jax.errors import DatasetError
+from sleepfm_jax.errors import DatasetError, RecordingError
+from sleepfm_jax.recordings.read import Recording
 from sleepfm_jax.signals import UNSCORED
 from sleepfm_jax.signals.night_layout import NightLayout
 
@@ -64,9 +65,7 @@ class NightExamples:
             for i in usable
             for start in range(0, self.nights[i].sleep_epochs, layout.longest)
         ]
-        unit = max(1, layout.longest // _LENGTHS)
-        needed = max(row.stop - row.start for row in self._rows)
-        self.sleep_epochs = min(layout.longest, -(-needed // unit) * unit)
+        self.sleep_epochs = _padded(layout, max(row.stop - row.start for row in self._rows))
         self._made = _Kept(int(cache * 2**30))
 
     def __len__(self) -> int:
@@ -75,15 +74,8 @@ class NightExamples:
     def batch(self, indices: np.ndarray, coins: Sequence[Any] | None = None) -> Batch:
         """See `examples.Examples`; a coin draws where in a longer night the row is."""
         indices = np.asarray(indices)
-        b, layout = len(indices), self.layout
-        e = self.sleep_epochs if coins is None else min(self.sleep_epochs, layout.sleep_epochs)
-        batch = {f"signal/{name}": np.zeros((b, e * n), np.float32) for name, n in layout.signals}
-        batch |= {
-            "present": np.zeros((b, len(layout.signals)), bool),
-            "epoch_mask": np.zeros((b, e), bool),
-            "stages": np.full((b, e), UNSCORED, np.int32),
-            "index": indices.astype(np.int32),
-        }
+        e = self.sleep_epochs if coins is None else min(self.sleep_epochs, self.layout.sleep_epochs)
+        batch = _empty(self.layout, indices, e)
         for place, index in enumerate(indices):
             if index < 0:
                 continue
@@ -92,19 +84,11 @@ class NightExamples:
             length = min(e, row.stop - row.start)
             if coins is not None and (spare := row.stop - row.start - length):
                 start += int(np.random.default_rng(coins[place]).integers(spare + 1))
-            for column, (name, samples) in enumerate(layout.signals):
-                if (key := f"signal/{name}") in made:
-                    piece = made[key][start * samples : (start + length) * samples]
-                    batch[key][place, : len(piece)] = piece
-                    # All gap in this stretch, and it is not there.
-                    batch["present"][place, column] = piece.any()
-            batch["epoch_mask"][place, :length] = True
-            batch["stages"][place, :length] = made["stages"][start : start + length]
+            _fill(batch, place, made, self.layout, start, length)
         return batch
 
     def why_left_out(self, index: int, kinds: Sequence[str]) -> str:
-        """The first of some kinds of `signals.night_layout.LEFT_OUT` that a row's night is; "" where
-        it is none."""
+        """The first of some kinds of `night_layout.LEFT_OUT` that a row's night is; "" if none."""
         stages = self.nights[self._rows[index].night].stages
         scored = sum(stages.values())
         found = {
@@ -151,7 +135,7 @@ class NightExamples:
                 known.sleep_epochs,
                 self.layout.names,
             )
-            made = night_signals.row(night, self.layout) | {"stages": night.stages}
+            made = _made(night, self.layout)
             self._made.put(number, made)
         return made
 
@@ -177,9 +161,77 @@ class NightExamples:
             )
 
 
+def rows_of(recording: Recording, layout: NightLayout) -> tuple[night_signals.Night, list[Batch]]:
+    """A recording that was just read as the rows that its records would give, whole.
+
+    Returns:
+      The night, which says what was found; and batches of one row (see `signals.night_layout`), one
+      after the other, one for each `layout.longest` sleep_epochs. index is 0.
+
+    Raises:
+      RecordingError: it has no signal of the layout.
+    """
+    causal = layout.normalisation == "causal"
+    night = night_signals.night_of_recording(recording, layout.names, causal)
+    made, there, found = _made(night, layout), len(night.stages), []
+    if len(made) == 1:
+        raise RecordingError(
+            recording.path,
+            f"no usable signal: {', '.join(night.signals)} (channel "
+            f"{', '.join(night.channels.values())}) is flat, or shorter than what resampling needs",
+        )
+    for start in range(0, there, layout.longest):
+        length = min(layout.longest, there - start)
+        batch = _empty(layout, np.zeros(1, int), _padded(layout, length))
+        _fill(batch, 0, made, layout, start, length)
+        found.append(batch)
+    return night, found
+
+
+def _made(night: night_signals.Night, layout: NightLayout) -> dict[str, np.ndarray]:
+    """A whole night, normalised, with its stages."""
+    return night_signals.row(night, layout) | {"stages": night.stages}
+
+
+def _padded(layout: NightLayout, sleep_epochs: int) -> int:
+    """E of rows that hold so many."""
+    unit = max(1, layout.longest // _LENGTHS)
+    return min(layout.longest, -(-sleep_epochs // unit) * unit)
+
+
+def _empty(layout: NightLayout, indices: np.ndarray, e: int) -> Batch:
+    """A batch of E sleep_epochs without anything in it."""
+    b = len(indices)
+    signals = {f"signal/{name}": np.zeros((b, e * n), np.float32) for name, n in layout.signals}
+    return signals | {
+        "present": np.zeros((b, len(layout.signals)), bool),
+        "epoch_mask": np.zeros((b, e), bool),
+        "stages": np.full((b, e), UNSCORED, np.int32),
+        "index": indices.astype(np.int32),
+    }
+
+
+def _fill(
+    batch: Batch,
+    place: int,
+    made: dict[str, np.ndarray],
+    layout: NightLayout,
+    start: int,
+    length: int,
+) -> None:
+    """A row: so many sleep_epochs of a night, from one on."""
+    for column, (name, samples) in enumerate(layout.signals):
+        if (key := f"signal/{name}") in made:
+            piece = made[key][start * samples : (start + length) * samples]
+            batch[key][place, : len(piece)] = piece
+            batch["present"][place, column] = piece.any()  # all gap here: it is not there
+    batch["epoch_mask"][place, :length] = True
+    batch["stages"][place, :length] = made["stages"][start : start + length]
+
+
 def without(examples: Any, kinds: Sequence[str]) -> Any:
     """The rows of nights, or of a view of them, that are none of some kinds of
-    `signals.night_layout.LEFT_OUT`; says how many are.
+    `night_layout.LEFT_OUT`; says how many are.
 
     Raises:
       DatasetError: nothing is left.

@@ -124,6 +124,7 @@ def guess_kind(state_dict: Mapping[str, Any]) -> str:
       WeightsError: none.
     """
     signs = {
+        "signal_encoders.": "wav2sleep",
         "enc_augment.": "linear_head",
         "disease_heads.": "cox_lstm",
         "lstm.": "staging_lstm",

@@ -1,5 +1,5 @@
 """The published models: what they are called with, how their sizes are read off their weights, and
-which of their quirks there is a switch for. Source: docs/field.md §1.A, docs/field.md §1.B.
+which of their quirks there is a switch for. Source: docs/field.md §1.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from flax import nnx
 
 from sleepfm_jax.errors import WeightsError
-from sleepfm_jax.interop import names
+from sleepfm_jax.interop import names, wav2sleep
 from sleepfm_jax.models.encoder import Encoder, EncoderConfig
 from sleepfm_jax.models.heads import LinearHead, ResBlocksHead
 from sleepfm_jax.models.recurrent import CoxLSTM, StagingLSTM
@@ -201,5 +201,12 @@ KINDS: dict[str, Kind] = {
         {"pooling_heads": 8} | _RECURRENT,
         _on(_RECURRENT),
     ),
+    "wav2sleep": Kind(
+        "model({name: x[B,E*samples]}, present[B,N] | {name: [B]} | None, epoch_mask[B,E] | None)"
+        " -> logits[B,E,K]",
+        wav2sleep.make,
+        wav2sleep.OPTIONS,
+        {},
+    ),
 }
-"""The published models by kind. (wav2sleep will be one more entry.)"""
+"""The published models by kind."""

@@ -7,7 +7,8 @@ ours are (in, out), (kernel, in, out) and (length, channel).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from sleepfm_jax.models.tokenizer import CONV_CHANNELS
 
@@ -132,3 +133,45 @@ def cox_lstm(layers: int) -> Pairs:
     yield from lstm(layers)
     yield from linear("demo_embedding.0", ("demographics",))
     yield from linear("disease_heads", ("hazards",))
+
+
+def wav2sleep(params: Mapping[str, Any], stats: Mapping[str, Any]) -> Pairs:
+    """Wav2Sleep; which options it has is read off ours, nested dictionaries."""
+    for name, encoder in params["encoders"].items():
+        theirs, ours = f"signal_encoders.encoders.{name}", ("encoders", name)
+        moved = stats.get("encoders", {}).get(name, {})
+        for i, block in encoder["blocks"].items():
+            running = moved.get("blocks", {}).get(i, {})
+            for conv in ("conv1", "conv2", "conv3"):
+                here = (f"{theirs}.cnn.{i}.{conv}", (*ours, "blocks", i, conv))
+                yield from _conv_layer(*here, block[conv], running.get(conv, {}))
+            if "residual" in block:
+                residual = (*ours, "blocks", i, "residual", "kernel")
+                yield f"{theirs}.cnn.{i}.downsample.weight", residual
+        yield from linear(f"{theirs}.linear", (*ours, "dense"))
+        if "norm" in encoder:
+            yield from norm(f"{theirs}.output_norm", (*ours, "norm"))
+    if "embedding" in params:
+        yield "signal_encoders.embedder.weight", ("embedding",)
+    yield "epoch_mixer.register_tokens", ("mixer", "tokens")
+    for i in params["mixer"]["layers"]:
+        name = f"epoch_mixer.transformer_encoder.layers.{i}"
+        yield from transformer_layer(name, ("mixer", "layers", i))
+    for i, block in params["sequence"]["blocks"].items():
+        moved = stats.get("sequence", {}).get("blocks", {}).get(i, {}).get("convs", {})
+        for j, conv in block["convs"].items():
+            here = f"sequence_mixer.dilated_convs.{i}.conv_layers.{j}"
+            ours = ("sequence", "blocks", i, "convs", j)
+            yield from _conv_layer(here, ours, conv, moved.get(j, {}))
+    yield from linear("classifier", ("classify",))
+
+
+def _conv_layer(theirs: str, ours: tuple, params: Mapping, stats: Mapping) -> Pairs:
+    """ConvLayer1D: a convolution without bias, and one of several norms or one without entries."""
+    yield f"{theirs}.conv.weight", (*ours, "conv", "kernel")
+    if "norm" in stats:
+        yield from batch_norm(f"{theirs}.norm", (*ours, "norm"))
+        return
+    for entry, name in (("weight", "scale"), ("bias", "bias")):
+        if name in params.get("norm", {}):
+            yield f"{theirs}.norm.{entry}", (*ours, "norm", name)

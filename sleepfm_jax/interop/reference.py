@@ -12,7 +12,7 @@ import numpy as np
 from flax import nnx
 
 from sleepfm_jax.errors import WeightsError
-from sleepfm_jax.interop import names
+from sleepfm_jax.interop import names, wav2sleep
 from sleepfm_jax.interop.kinds import KINDS, PE, StateDict
 from sleepfm_jax.models.positions import FREQUENCIES, sinusoids
 from sleepfm_jax.models.pure import Pure
@@ -112,7 +112,7 @@ def _carried(sd: StateDict, kind: str, pairs: Mapping[str, Any]) -> dict[str, np
             continue
         counter = name.endswith(COUNTER)
         counter = counter and name.replace(COUNTER, "running_mean") in pairs
-        table = name.removeprefix("encoder.") == PE and kind != "resblocks_head"
+        table = name.removeprefix("encoder.") == PE and kind not in ("resblocks_head", "wav2sleep")
         unused = name in UNUSED and kind == "cox_lstm"
         if counter or table or unused:
             found[name] = value
@@ -175,10 +175,12 @@ def to_torch(
       max_tokens: rows of the table of time positions, where it is not carried.
     """
     sd = {}
-    for theirs, ours in _pairs(kind, params):
+    for theirs, ours in _pairs(kind, params, batch_stats):
         leaf = _leaf(params, ours)
         leaf = _leaf(batch_stats, ours) if leaf is None else leaf
         sd[theirs] = np.ascontiguousarray(np.asarray(leaf).T)
+    if kind == "wav2sleep":
+        sd = wav2sleep.torch_shapes(sd)
     return sd | _as_initialised(kind, params, sd, max_tokens) | dict(carried or {})
 
 
@@ -189,7 +191,7 @@ def _as_initialised(kind, params, names_there, max_tokens) -> dict[str, np.ndarr
         for name in names_there
         if name.endswith("running_var")
     }
-    if kind == "resblocks_head":
+    if kind in ("resblocks_head", "wav2sleep"):
         return made
     inner = params["encoder"] if kind == "linear_head" else params
     width = len(inner["channel_pooling"]["layer"]["norm1"]["bias"])
@@ -200,7 +202,9 @@ def _as_initialised(kind, params, names_there, max_tokens) -> dict[str, np.ndarr
     return made
 
 
-def _pairs(kind: str, params: Mapping[str, Any]) -> names.Pairs:
+def _pairs(kind: str, params: Mapping[str, Any], stats: Mapping[str, Any]) -> names.Pairs:
+    if kind == "wav2sleep":
+        return names.wav2sleep(params, stats)
     if kind == "resblocks_head":
         return names.resblocks_head(len(params["blocks"]))
     if kind == "staging_lstm":

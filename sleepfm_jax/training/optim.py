@@ -54,7 +54,7 @@ def schedule(config: Mapping[str, Any], steps: int) -> optax.Schedule:
     if warmup:
         main = optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), main], [warmup])
     if kind == "exponential":  # wav2sleep's counts from 1: its first step has a rate already
-        return lambda step: main(step + 1)
+        return lambda step: main(step + 1.0)
     return main
 
 

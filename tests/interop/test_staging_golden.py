@@ -111,7 +111,12 @@ def begun(golden, variant, objective, tx):
     return state, batch
 
 
-@pytest.mark.parametrize("precision", ["float64", "float32"], indirect=True)
+@pytest.mark.parametrize(
+    "precision",
+    # Compiling in float64 takes most of a minute each.
+    [pytest.param("float64", marks=pytest.mark.slow), "float32"],
+    indirect=True,
+)
 @pytest.mark.parametrize("variant", ["default", "causal_chunk_layer"])
 def test_three_steps_are_the_published_ones(golden, precision, variant):
     decay = 0.9 if variant == "default" else 0.0
@@ -133,6 +138,7 @@ def test_three_steps_are_the_published_ones(golden, precision, variant):
         average = names(states[2].batch_stats["average"]["params"]["encoder"], {})
         wanted = [k for k in golden.files if k.startswith("default/ema_after3_64/")]
         for key in wanted:
-            error = np.abs(average[key.rpartition("/")[2]] - golden[key]).max()
+            block = tuple(slice(n) for n in golden[key].shape)
+            error = np.abs(average[key.rpartition("/")[2]][block] - golden[key]).max()
             assert error <= LIMIT[precision]["average"], (key, error)
         assert len(wanted) == len(golden["default/param_names"])

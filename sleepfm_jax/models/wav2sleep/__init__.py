@@ -48,6 +48,10 @@ class Wav2Sleep:
         """Fresh (params, statistics): nested dictionaries of arrays."""
         return self._pure.init(key)
 
+    def shapes(self) -> tuple[dict, dict]:
+        """(params, statistics) as nested dictionaries of shapes and dtypes."""
+        return self._pure.shapes()
+
     def module(self, params, stats, is_frozen: Callable[[str], bool] | None = None) -> Network:
         """The network with these arrays."""
         return self._pure.module(params, stats, is_frozen)
