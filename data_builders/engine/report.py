@@ -94,13 +94,21 @@ def assemble(
             Counter(_kind(r["reason"]) for r in reports if r["status"] != "built").most_common()
         ),
     }
-    recordings = [{key: report[key] for key in _ENTRY} for report in reports]
+    recordings = [
+        {key: report[key] for key in _ENTRY} | {"stages": _stages(report)} for report in reports
+    ]
     written = [
         {"split": r.split, "clips": r.length, "bytes": r.num_bytes, "sha256": r.sha256}
         for r in results
         if r.length
     ]
     return {"recordings": recordings, "totals": totals, "shards": written, "spec": spec}
+
+
+def _stages(report: dict[str, Any]) -> dict[str, int]:
+    """Scored sleep_epochs by stage; {} where nobody scored. Classes of exams are not told, which
+    are diagnoses."""
+    return {s: report["labels"][s] for s in signals.STAGES if report["labels"].get(s)}
 
 
 def empty_splits(reports: Iterable[dict[str, Any]]) -> list[str]:

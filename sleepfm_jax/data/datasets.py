@@ -164,7 +164,7 @@ class Records:
     @functools.cached_property
     def told_of_recordings(self) -> list[Mapping[str, Any]] | None:
         """What the build reports say of each recording with clips, in the records' order: "clips",
-        "hours", "labels" (sleep_epochs by stage), "channels". None where one has no such report.
+        "hours", "stages" (sleep_epochs of each), "channels". None where one has no such report.
         """
         found: list[Mapping[str, Any]] = []
         for (number, split), source in zip(self._parts, self._sources):
@@ -172,7 +172,8 @@ class Records:
                 return None
             told = provenance.load(self.folders[number])["recordings"]
             mine = [entry for entry in told if entry["split"] == split and entry["clips"]]
-            if sum(entry["clips"] for entry in mine) != len(source):
+            clips = sum(entry["clips"] for entry in mine)
+            if clips != len(source) or any("stages" not in entry for entry in mine):
                 return None
             found += mine
         return found

@@ -161,8 +161,13 @@ class NightExamples:
             )
 
 
-def rows_of(recording: Recording, layout: NightLayout) -> tuple[night_signals.Night, list[Batch]]:
+def rows_of(
+    recording: Recording, layout: NightLayout, sfreq: float = night_signals.SFREQ
+) -> tuple[night_signals.Night, list[Batch]]:
     """A recording that was just read as the rows that its records would give, whole.
+
+    Args:
+      sfreq: Hz of the datasets that the model was trained on (`metadata`).
 
     Returns:
       The night, which says what was found; and batches of one row (see `signals.night_layout`), one
@@ -172,7 +177,7 @@ def rows_of(recording: Recording, layout: NightLayout) -> tuple[night_signals.Ni
       RecordingError: it has no signal of the layout.
     """
     causal = layout.normalisation == "causal"
-    night = night_signals.night_of_recording(recording, layout.names, causal)
+    night = night_signals.night_of_recording(recording, layout.names, causal, sfreq)
     made, there, found = _made(night, layout), len(night.stages), []
     if len(made) == 1:
         raise RecordingError(

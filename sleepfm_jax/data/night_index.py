@@ -49,7 +49,7 @@ def _from_report(entry: Mapping, first: int) -> Known:
         sleep_epochs=sleep_epochs_of(3600 * entry["hours"]),
         signals=tuple(found),
         labels=tuple(c["label"] for c in channels),
-        stages={stage: entry["labels"].get(stage, 0) for stage in STAGES},
+        stages={stage: entry["stages"].get(stage, 0) for stage in STAGES},
     )
 
 

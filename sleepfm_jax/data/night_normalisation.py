@@ -6,8 +6,8 @@ published code has the padding up to ten hours in its mean and sd.
 `causal` goes by what came before, one sleep_epoch at a time: `causal_step` is the streaming form,
 and the batch form is nothing but its steps. A baseline (time constant 120 s) and a variance around
 it (900 s) are exponentially weighted means of the sleep_epochs so far, the present one included,
-weighted so that their first values count in full instead of starting anywhere. A sleep_epoch with
-more than (4 sd)² counts as that. Within a sleep_epoch both run straight from their last value to
+weighted so that their first values count in full instead of starting anywhere. A sample beyond 4 sd
+counts in them as one at 4 sd. Within a sleep_epoch both run straight from their last value to
 the new one. Neither gain nor offset of the signal matters, so that z-scores, which are stored,
 give what the raw samples give; and a sleep_epoch's input is a function of it and of the past.
 
@@ -28,7 +28,7 @@ from sleepfm_jax.signals import SLEEP_EPOCH_SECONDS, dsp
 
 BASELINE_SECONDS, VARIANCE_SECONDS = 120.0, 900.0
 OUTLIER = 4.0
-"""sd beyond which a sample, or a sleep_epoch, counts as no more."""
+"""sd from the baseline beyond which a sample counts as no more."""
 
 FLOOR = 0.1
 """Least sd of the published form."""
@@ -73,12 +73,13 @@ def causal_step(
         return _faded(state), out
     samples = x[valid].astype(np.float64)
     before, state = state, _faded(state)
+    counted = samples
+    if before.begun and (most := OUTLIER * _sd(before)) > 0:
+        counted = np.clip(samples, before.baseline - most, before.baseline + most)
     baseline, baseline_weight = _mixed(
-        state.baseline, state.baseline_weight, samples.mean(), share, BASELINE_SECONDS
+        state.baseline, state.baseline_weight, counted.mean(), share, BASELINE_SECONDS
     )
-    spread = float(np.mean((samples - baseline) ** 2))
-    if before.begun and _sd(before) > 0:
-        spread = min(spread, OUTLIER**2 * before.variance)
+    spread = np.mean((counted - baseline) ** 2)
     variance, variance_weight = _mixed(
         state.variance, state.variance_weight, spread, share, VARIANCE_SECONDS
     )

@@ -4,6 +4,7 @@ An archive of hundreds of thousands of exams has the same few channels in all of
 channels are stored once, under "channel_lists", and a recording's "channels" is a number in there;
 in memory the recordings share the lists. One line a recording, for grep.
 
+Reports of before nights were rows have no "stages" (scored sleep_epochs by stage) in a recording.
 Reports of before the cohort was noted have no "age" (years or null) and "sex" (female, male or
 "") in a recording, and fewer totals.
 """

@@ -74,12 +74,12 @@ def test_it_follows_drift_and_scale():
     x[60 * N :] = 100 + 5 * x[60 * N :]
     z = causal(x, everything(x), N)
     late = z[-30 * N :]
-    assert abs(late.mean()) < 0.1 and abs(late.std() - 1) < 0.1
+    assert abs(late.mean()) < 0.1 and 0.85 < late.std() < 1.05
     assert np.isfinite(z).all() and np.abs(z).max() <= night_normalisation.LIMIT
     # its baseline runs on from one sleep_epoch to the next without a jump
     steps = np.abs(np.diff(causal(np.linspace(0, 1, 40 * N), np.ones(40 * N, bool), N)))
-    edges = steps[N * 10 - 1 :: N]
-    assert edges.max() < 3 * np.median(steps[N * 10 :])
+    edges = np.arange(10, 40) * N - 1
+    assert (steps[edges] < 1.2 * steps[edges - 1]).all()
 
 
 def test_a_burst_does_not_blind_it():

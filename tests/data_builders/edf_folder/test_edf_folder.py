@@ -115,6 +115,7 @@ def test_the_report_lies_beside_the_records(folder, tmp_path):
         "clips",
         "hours",
         "notes",
+        "stages",
     }
     assert first["status"] == "built"
     assert first["clips"] == 3
