@@ -206,6 +206,8 @@ def _staged(stager, path, name, recording, scorer, notes, row, night) -> StagedN
         staged |= (values.reshape(sleep_epochs, -1) != 0).any(axis=1)
     used = {s: label for s, label in night.channels.items() if f"signal/{s}" in row}
     flat = [f"{s} ({night.channels[s]}) is flat: not used" for s in night.channels if s not in used]
+    said = {c.label: c.notes for c in reversed(recording.channels)}
+    quality = [f"{s} ({label}): {note}" for s, label in used.items() for note in said[label]]
     scored = night.stages if scorer is not None and (night.stages >= 0).any() else None
     return StagedNight(
         name=name,
@@ -217,8 +219,11 @@ def _staged(stager, path, name, recording, scorer, notes, row, night) -> StagedN
         signals=used,
         absent=tuple(s for s in stager.layout.names if s not in used),
         scored=scored,
-        notes=(*flat, *notes),
-        about={"scored_by": None if scored is None else scorer or "the recording itself"},
+        notes=(*flat, *quality, *notes),
+        about={
+            "scored_by": None if scored is None else scorer or "the recording itself",
+            "recording_notes": list(recording.notes),
+        },
     )
 
 
