@@ -8,6 +8,7 @@ on and what `launch.stage` gives it differ by the rounding of what is stored.
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Mapping, Sequence
 
@@ -26,8 +27,8 @@ SFREQ = 128.0
 _CHANNELS = {  # signal → canonical names (`signals.labels`) that it may have, the best first
     "ABD": (r"ABD", r"ABD .+"),
     "ECG": (r"ECG", r"II", r"I", r"ECG .+|ECG\d+|ECG-.+", r"V\d|aV.|III"),
-    "EOG-L": (r"E1", r"E1-(?!E2).+", r"LLC|LUC"),
-    "EOG-R": (r"E2", r"E2-(?!E1).+", r"RUC|RLC"),
+    "EOG-L": (r"E1-M[12]", r"E1", r"E1-(?!E2).+", r"LLC|LUC"),
+    "EOG-R": (r"E2-M[12]", r"E2", r"E2-(?!E1).+", r"RUC|RLC"),
     "PPG": (r"PPG",),
     "THX": (r"THX", r"THX .+"),
 }
@@ -180,18 +181,20 @@ def _moves(samples: np.ndarray) -> bool:
 
 
 def resampled_by_the_past(
-    x: np.ndarray, sfreq: float, target_sfreq: float
+    x: np.ndarray, sfreq: float, target_sfreq: float, last: float = np.nan
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`dsp.resample_with_gaps` with gaps bridged by their last sample, [T] → (y, valid) [T'].
+    """`dsp.resample_with_gaps` with gaps bridged by the last sample before them, [T] → (y, valid)
+    [T']; one at the start by `last`, or, where that is NaN, by the first sample after it.
 
     It still looks ahead by `look_ahead`: whoever wants nothing of the future delays it by that.
     """
     finite = np.isfinite(x)
     if finite.all() or not finite.any():
         return dsp.resample_with_gaps(x, sfreq, target_sfreq)
-    last = np.maximum.accumulate(np.where(finite, np.arange(len(x)), -1))
-    last[last < 0] = np.flatnonzero(finite)[0]  # nothing valid sees what is before it
-    y = dsp.resample(x[last], sfreq, target_sfreq)
+    known = np.maximum.accumulate(np.where(finite, np.arange(len(x)), -1))
+    first = x[finite.argmax()] if np.isnan(last) else last  # what is valid comes after the first
+    filled = np.where(known < 0, first, x[known]).astype(x.dtype)
+    y = dsp.resample(filled, sfreq, target_sfreq)
     at = np.arange(len(y)) * (sfreq / target_sfreq)
     before = np.minimum(np.floor(at + 1e-6).astype(np.int64), len(x) - 1)
     after = np.minimum(np.ceil(at - 1e-6).astype(np.int64), len(x) - 1)
@@ -203,12 +206,24 @@ def look_ahead(sfreq: float, target_sfreq: float) -> float:
     return 0.0 if sfreq == target_sfreq else dsp.ZERO_CROSSINGS / min(sfreq, target_sfreq)
 
 
+def delays(native: float, sfreq: float, target_sfreq: float) -> tuple[int, int]:
+    """By how many samples of its own rate a causal signal is late after each resampling, from the
+    file's rate to the clips' (sfreq) and from there to the layout's: as far as they look ahead, and
+    after the first by a whole number of samples of the layout's."""
+    here, there = round(sfreq * SLEEP_EPOCH_SECONDS), round(target_sfreq * SLEEP_EPOCH_SECONDS)
+    unit = here // math.gcd(here, there)
+    first, second = look_ahead(native, sfreq), look_ahead(sfreq, target_sfreq)
+    return (
+        math.ceil((first * sfreq + 1) / unit) * unit if first else 0,
+        math.ceil(second * target_sfreq) + 1 if second else 0,
+    )
+
+
 def delay(night: Night, signal: str, layout: NightLayout) -> int:
-    """Samples of the layout by which a causal signal is late: more than both resamplings, from the
-    file's rate to the clips' and from there to the layout's, look ahead."""
+    """Samples of the layout by which a causal signal is late, after both resamplings."""
     rate = layout.sfreq(signal)
-    ahead = look_ahead(night.native[signal], night.sfreq) + look_ahead(night.sfreq, rate)
-    return int(np.ceil(ahead * rate)) + 1 if ahead else 0
+    first, second = delays(night.native[signal], night.sfreq, rate)
+    return round(first * rate / night.sfreq) + second
 
 
 def row(night: Night, layout: NightLayout) -> dict[str, np.ndarray]:

@@ -230,3 +230,41 @@ def test_weights_are_shares_and_no_row_is_lost():
 def test_weights_that_cannot_be_are_refused(weights):
     with pytest.raises(ConfigError, match=r"config\.data\.weights"):
         mixed(OfCohorts(), weights, seed=0)
+
+
+# --- lengths that nights have ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hours,trained", [(4, 480), (10, 1200), (13, 1200), (20, 1200)])
+def test_nights_of_any_length_are_rows(hours, trained):
+    """Published lengths, at few samples: 10 h in training, whole otherwise, 14 h a row."""
+    wanted = layout("ABD", sleep_epochs=1200, longest=1680)
+    made = recording(hours * 120, labels=("ABD",), sfreqs=(4.0,))
+    made.channels[0].samples[4000:9000] = np.nan
+    found = NightExamples(RecordsInMemory([made], clip_seconds=300.0, sfreq=4.0), wanted)
+    rows = np.arange(len(found))
+    assert len(found) == (2 if hours > 14 else 1)
+    batch = found.batch(rows)
+    assert batch["epoch_mask"].sum() == hours * 120
+    assert batch["epoch_mask"].shape[1] == min(hours * 120, 1680)
+    assert np.isfinite(batch["signal/ABD"]).all() and batch["present"].all()
+    drawn = found.batch(rows[:1], coins(1))
+    assert drawn["epoch_mask"].shape == (1, trained) and drawn["epoch_mask"].all()
+
+
+def test_a_real_recording_is_a_row(shared):
+    """DREAMS: what the file has of signals, and nothing else."""
+    from sleepfm_jax.recordings.read import read_recording
+    from sleepfm_jax.signals.night_layout import SAMPLES, NightLayout, samples_of
+
+    made = read_recording(shared / "data" / "psg_dreams" / "excerpt3.edf", subject="3")
+    for normalisation in ("night", "causal"):
+        wanted = NightLayout(samples_of(SAMPLES), normalisation=normalisation)
+        night, (row,) = rows_of(made, wanted)
+        there = dict(zip(wanted.names, row["present"][0]))
+        assert set(night.channels) == {name for name, present in there.items() if present}
+        assert night.channels and row["epoch_mask"].sum() == len(night.stages)
+        for name, n in wanted.signals:
+            z = row[f"signal/{name}"].reshape(-1, n)[row["epoch_mask"][0]]
+            assert np.isfinite(z).all()
+            assert not there[name] or 0.5 < z.std() < 2

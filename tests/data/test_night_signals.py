@@ -32,6 +32,7 @@ def of_file(made, wanted=ALL, causal=False):
         (["C3-M2", "ECG", "ABD", "THX", "PPG"], {"ABD": 2, "ECG": 1, "PPG": 4, "THX": 3}),
         (["E1-M2", "E2-M2", "CHIN"], {"EOG-L": 0, "EOG-R": 1}),
         (["E1-E2", "E2", "E1"], {"EOG-L": 2, "EOG-R": 1}),
+        (["E1", "E1-M2", "E2", "E2-M1"], {"EOG-L": 1, "EOG-R": 3}),
         (["V1", "II", "ECG R"], {"ECG": 1}),
         (["V1", "aVR"], {"ECG": 0}),
         (["ECG2", "ECG L", "ECG-M1"], {"ECG": 0}),
@@ -180,8 +181,9 @@ def test_the_published_form_is_not_causal():
 def test_a_causal_signal_is_late_by_what_resampling_looks_ahead():
     night = of_file(recording(8, labels=("ECG",), sfreqs=(64.0,)), causal=True)
     wanted = layout("ECG", normalisation="causal")
-    ahead = 32 / 32 + 32 / (256 / 30)  # s: 64 → 32 Hz, 32 → 8.53 Hz
-    assert night_signals.delay(night, "ECG", wanted) == int(np.ceil(ahead * 256 / 30)) + 1
+    # 64 → 32 Hz looks ahead 1 s, 32 → 8.53 Hz 3.75 s; 15 samples of 32 Hz are 4 of 8.53 Hz
+    assert night_signals.delays(64.0, 32.0, 256 / 30) == (45, 33)
+    assert night_signals.delay(night, "ECG", wanted) == 12 + 33
     same = of_file(recording(8, labels=("ECG",), sfreqs=(32.0,)), causal=True)
     assert night_signals.look_ahead(same.native["ECG"], same.sfreq) == 0
 

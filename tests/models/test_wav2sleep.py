@@ -147,12 +147,10 @@ def test_dropout_and_the_order_of_signals_are_of_training_and_of_the_key():
 
 
 def test_recomputing_changes_memory_and_no_number():
-    batch = None
-    found = []
+    batch, found = night(tiny()), []
     for recompute in (False, True):
         model = tiny(recompute=recompute, norm="batch")
         params, stats = weights(model)
-        batch = batch or night(model)
 
         def loss(p, m=model, s=stats):
             return jnp.square(m.apply(p, s, batch, jax.random.key(0))[0]["logits"]).mean()
