@@ -84,7 +84,7 @@ def staging_score(p: Predictions) -> dict[str, Any]:
       `kappa`, `accuracy`, `f1`, `balanced_accuracy`, means over the seeds; `median_night_kappa`;
       `ci95` {each of them: [low, high] or None} with `reasons`; `f1_by_class` {name: F1, NaN of a
       class that never occurs} with `f1_by_class_ci95`; `per_seed` {metric: [R]}, `seeds`;
-      `confusion` [K true][K predicted], of the averaged probabilities; `agreement` {statistic:
+      `confusion` [K true][K predicted], of all seeds together; `agreement` {statistic:
       `metrics.agreement` of predicted minus scored, means over seeds}; `classes`, `subjects`,
       `nights`, `nights_without_kappa` (one stage alone, scored and predicted), `examples`,
       `subjects_per_class`, `how`.
@@ -114,7 +114,8 @@ def staging_score(p: Predictions) -> dict[str, Any]:
         reasons[MEDIAN] = reason
     seeds = {name: [one[name] for one in each] for name in FIGURES}
     seeds[MEDIAN] = [_median(kappas[:, r]) for r in range(len(p.seeds))]
-    confusion = Confused(p.label, p.mean().argmax(axis=1), len(p.classes)).counts(ones)[0]
+    guesses = p.probabilities.argmax(axis=2)  # [R, N]
+    confusion = sum(Confused(p.label, g, len(p.classes)).counts(ones)[0] for g in guesses)
     return {
         **found,
         "ci95": ci95,

@@ -65,7 +65,7 @@ def night(theme: Theme, shown: Night) -> Figure:
     third.set_ylim(0, 1)
     third.set_yticks([0, 0.5, 1])
     third.set_title("Probabilities", pad=4)
-    third.set_xlabel("hours from the first clip")
+    third.set_xlabel("hours")
     third.set_xlim(edges[0], edges[-1])
     handles, labels = third.get_legend_handles_labels()
     third.legend(

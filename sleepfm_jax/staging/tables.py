@@ -110,6 +110,7 @@ def subset_lines(section: Section) -> Iterator[dict[str, Any]]:
                 low, high = row["ci95"]["kappa"] or (None, None)
                 median_low, median_high = row["ci95"][MEDIAN] or (None, None)
                 beside = published.beside(cohort, signals, row["classes"])
+                beside = None if model == stored.SCORER else beside
                 yield {
                     **{"model": model, "cohort": cohort, "signals": signals},
                     **{"kappa": row["kappa"], "low": low, "high": high},

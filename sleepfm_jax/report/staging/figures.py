@@ -122,25 +122,20 @@ def agreement(
         if not len(known) or one is None:
             axis.text(0.5, 0.5, "no night has both", ha="center", transform=axis.transAxes)
             continue
-        size = 22 if len(known) <= 100 else 9
         axis.axhline(0, color=theme.line, linewidth=1.2)
-        axis.scatter(
-            known.mean(axis=1),
-            known[:, 1] - known[:, 0],
-            s=size,
-            facecolor=theme.accent,
-            edgecolor=theme.paper,
-            linewidth=0.4,
-            alpha=0.8,
-        )
-        for key, style in (("bias", "-"), ("low", (0, (4, 3))), ("high", (0, (4, 3)))):
+        dashed = (0, (4, 3))
+        for key, colour, style in (
+            ("bias", theme.ink, "-"),
+            ("low", theme.second, dashed),
+            ("high", theme.second, dashed),
+        ):
             if not is_finite(one[key]):
                 continue
-            axis.axhline(one[key], color=theme.second, linewidth=1.5, linestyle=style)
+            axis.axhline(one[key], color=colour, linewidth=1.5, linestyle=style)
             if bounds := one["ci95"].get(key):
-                axis.axhspan(*bounds, facecolor=theme.second, alpha=0.15, linewidth=0)
+                axis.axhspan(*bounds, facecolor=colour, alpha=0.14, linewidth=0)
             axis.annotate(
-                f"{one[key]:+.0f}",
+                f"{one[key]:+.0f}".replace("-", "\N{MINUS SIGN}"),
                 (1, one[key]),
                 (3, 0),
                 xycoords=("axes fraction", "data"),
@@ -149,6 +144,15 @@ def agreement(
                 fontsize=8.5,
                 color=theme.ink,
             )
+        axis.scatter(
+            known.mean(axis=1),
+            known[:, 1] - known[:, 0],
+            s=22 if len(known) <= 100 else 9,
+            facecolor=theme.accent,
+            edgecolor=theme.paper,
+            linewidth=0.4,
+            zorder=3,
+        )
         axis.set_xlabel("mean of scored and predicted, minutes")
         axis.set_ylabel("predicted \N{MINUS SIGN} scored")
     return figure

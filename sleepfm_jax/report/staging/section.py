@@ -76,7 +76,7 @@ def _cohort(
         "classes": classes,
         "figure": drawn,
         "lines": [
-            _line(signals, model, row, beside.get(signals))
+            _line(signals, model, row, None if model == stored.SCORER else beside.get(signals))
             for signals, found in rows.items()
             for model, row in found.items()
         ],
