@@ -1,21 +1,26 @@
-"""launch.stage takes what launch.pretrain trained."""
+"""launch.stage takes what launch.pretrain leaves: a checkpoint, and a folder of recordings."""
 
 from __future__ import annotations
 
 import csv
+import shutil
 
 import pytest
 
 from configs.staging import wav2sleep
-from sleepfm_jax import stage, train
+from sleepfm_jax import stage
 from sleepfm_jax.errors import CheckpointError
 from sleepfm_jax.simulation.cohorts import write_psg_cohort
+from tests.helpers.untrained_runs import save_run, smoke
 
 
 @pytest.fixture(scope="module")
-def run(tiny_data_dir, tmp_path_factory):
+def run(tmp_path_factory):
+    """A run of two checkpoints whose best is the first."""
     workdir = tmp_path_factory.mktemp("staging")
-    train.train(wav2sleep.get_config("smoke").to_dict(), tiny_data_dir, workdir)
+    config = wav2sleep.get_config("smoke").to_dict()
+    save_run(workdir, config, (2, 4), {"preprocessing": {"sfreq": 128.0}, "subjects": []})
+    shutil.copytree(workdir / "checkpoints" / "2", workdir / "best" / "2")
     return workdir
 
 
@@ -43,16 +48,12 @@ def test_what_cannot_be_staged_is_one_line(run, program, tmp_path):
 
 
 def test_the_best_weights_are_taken_where_the_run_chose_them(run):
-    assert stage.load(run).source.endswith("best")
+    assert stage.load(run).step == 2 and stage.load(run).source.endswith("best")
     assert stage.load(run, 4).step == 4
     assert stage.load(run / "checkpoints").step == 4
 
 
-def test_a_model_of_clips_stages_nothing(tiny_data_dir, tmp_path):
-    from configs import pretrain_simulated
-
-    config = pretrain_simulated.get_config("smoke").to_dict()
-    config["steps"] = 1
-    train.train(config, tiny_data_dir, tmp_path)
+def test_a_model_of_clips_stages_nothing(tmp_path):
+    save_run(tmp_path, smoke(), (1,), {"preprocessing": {"sfreq": 128.0}})
     with pytest.raises(CheckpointError, match="does not stage nights"):
         stage.load(tmp_path)
