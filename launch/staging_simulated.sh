@@ -6,14 +6,16 @@
 # → launch.stage on a folder of recordings, one of them broken → workdir/staged/index.html.
 # The same command goes on where an interrupted one stopped.
 #   SEEDS=3 bash launch/staging_simulated.sh RUN
-# trains each model three times. PEOPLE in each cohort and HOURS of each recording can be given too,
-# and FLAGS of every training, such as FLAGS=--config.steps=20.
+# trains each model three times; NO_MASKING=1 adds the model of all to which every signal is always
+# shown. PEOPLE in each cohort and HOURS of each recording can be given too, and FLAGS of every
+# training, such as FLAGS=--config.steps=20.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p "${1:-runs/staging_simulated}"
 workdir=$(cd "${1:-runs/staging_simulated}" && pwd)
 source=$workdir/recordings data=$workdir/data
 SEEDS=${SEEDS:-1} PEOPLE=${PEOPLE:-48} HOURS=${HOURS:-1} FLAGS=${FLAGS:-}
+joint=(joint ${NO_MASKING:+no_masking}) alone=(ecg ppg ecg_thx)
 . launch/environment.sh
 
 seconds=()
@@ -41,13 +43,33 @@ train() { # variant, seed
   python -m launch.pretrain --config="configs/staging/simulated_cohorts.py:$1" --config.seed="$2" \
     --data_dir="$data" --workdir="$workdir/$1_$2" $FLAGS
 }
-folder() { # recordings as a clinic might hand them in, one cut off on its way
-  local nights=$workdir/nights
+all_of() { # variants …
+  local variant seed
+  for variant in "$@"; do
+    for ((seed = 0; seed < SEEDS; seed++)); do train "$variant" "$seed" || return 1; done
+  done
+}
+two_workers() { # one training alone leaves half a core idle; joint takes as long as the others together
+  all_of "${joint[@]}" >"$workdir/second_worker.log" 2>&1 &
+  local second=$!
+  all_of "${alone[@]}" || { kill $second; return 1; }
+  wait $second || { cat "$workdir/second_worker.log"; return 1; }
+}
+runs() { # variant → its workdirs, with commas between them
+  local found="" seed
+  for ((seed = 0; seed < SEEDS; seed++)); do found+="${found:+,}$workdir/$1_$seed"; done
+  echo "$found"
+}
+folder() { # recordings as somebody might hand them in, the last of them cut off on its way
+  local nights=$workdir/nights number name last
   rm -rf "$nights" && mkdir -p "$nights"
-  find "$source/unseen" -name 'sim*.edf' | sort | head -n 40 | xargs -I{} cp -p {} "$nights"
-  local last
-  last=$(find "$nights" -name 'sim*.edf' ! -name '*Hypnogram*' | sort | tail -n 1)
-  head -c 1000 "$last" >"$last.part" && mv "$last.part" "$last"
+  for number in {0..19}; do
+    printf -v name 'sim%05d' "$number"
+    [ -e "$source/unseen/$name.edf" ] || break
+    cp -p "$source/unseen/$name.edf" "$source/unseen/$name-Hypnogram.edf" "$nights"
+    last=$name
+  done
+  head -c 1000 "$source/unseen/$last.edf" >"$nights/$last.edf"
 }
 stage() {
   folder
@@ -60,15 +82,10 @@ export JAX_PLATFORMS=${JAX_PLATFORMS:-cpu}
 export JAX_COMPILATION_CACHE_DIR=${JAX_COMPILATION_CACHE_DIR:-$workdir/compiled}
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.5  # all but the smallest programs
 timed cohorts cohorts
-variants=(joint no_masking ecg ppg ecg_thx)
+timed trainings two_workers
 models=""
-for variant in "${variants[@]}"; do
-  runs=""
-  for ((seed = 0; seed < SEEDS; seed++)); do
-    timed "train $variant $seed" train "$variant" "$seed"
-    runs+="${runs:+,}$workdir/${variant}_$seed"
-  done
-  models+="${models:+;}$variant=$runs"
+for variant in "${joint[@]}" "${alone[@]}"; do
+  models+="${models:+;}$variant=$(runs "$variant")"
 done
 timed table python -m launch.subsets --models="$models" --workdir="$workdir"
 timed stage stage

@@ -18,7 +18,8 @@ Variants:
 - "", "joint": all cohorts, signals left out at random;
 - "no_masking": the same, none is left out;
 - "ecg", "ppg", "ecg_thx": a model of these signals alone, on the cohorts that have them.
-Sizes are those of configs/staging/wav2sleep.py:twin. Variant "smoke" runs in seconds.
+Sizes are half of those of configs/staging/wav2sleep.py:twin and the steps too, so that all of it
+takes minutes on two CPU cores. Variant "smoke" runs in seconds.
 """
 
 from ml_collections import ConfigDict
@@ -51,6 +52,9 @@ def get_config(variant: str = "") -> ConfigDict:
         config.evaluators.test_unseen.datasets = ("simulated_psg",)
         return config
     config = wav2sleep.get_config("twin")
+    config.model.update(initial_channels=4, max_channels=16)
+    config.steps = 120
+    config.optimiser.decay_time = 80.0
     if variant in ("", "joint"):
         return _of_signals(config, COHORTS["all_signals"])
     if variant == "no_masking":
