@@ -37,12 +37,11 @@ def recordings(source: Path, output: Path) -> list[Path]:
     if source.resolve() == output.resolve():
         raise RecordingError(source, "results need another folder than the recordings'")
     found = []
+    seen = {output.resolve(), source.resolve()}  # a link may lead back to where it is
     for folder, below, names in os.walk(source, followlinks=True):
-        below[:] = sorted(
-            name
-            for name in below
-            if not name.startswith(".") and (Path(folder) / name).resolve() != output.resolve()
-        )
+        entered = {name: (Path(folder) / name).resolve() for name in sorted(below)}
+        below[:] = [n for n, at in entered.items() if not n.startswith(".") and at not in seen]
+        seen.update(entered[name] for name in below)
         found += [
             Path(folder) / name
             for name in names
