@@ -3,43 +3,50 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 
 import numpy as np
+import pytest
 
 from configs.staging import wav2sleep
 from sleepfm_jax import config as configuration
 from sleepfm_jax.metrics import predictions
-from sleepfm_jax.metrics.staging import staging_figures
+from sleepfm_jax.metrics.staging import nights, staging_figures
 from sleepfm_jax.staging import rows, tables
 from tests.helpers.launched import launched
+
+MODEL = "tests.helpers.night_means"  # compiled in a moment; its rows have 8 sleep_epochs
 
 
 def smoke(seed: int) -> dict:
     config = wav2sleep.get_config("smoke").to_dict()
     config.update(seed=seed, steps=2)
+    config["model"] = configuration.section_defaults("model", MODEL)
     test = configuration.section_defaults("evaluator", "staging") | {"split": "test", "every": 0}
     test |= {"subsets": ("all", "ECG", "ECG+THX"), "keep_predictions": True, "examples": 10**9}
     config["evaluators"]["test"] = test
     return config
 
 
+@pytest.mark.slow
 def test_trainings_become_a_table(tiny_data_dir, tmp_path):
-    pretrain = launched("pretrain").pretrain
-    runs = []
-    for seed in (0, 1):
-        runs.append(tmp_path / f"joint_{seed}")
-        update = pretrain(smoke(seed), str(tiny_data_dir), str(runs[-1]), "as tested")
-        figures = update["evaluations"]["test"]
-        assert set(figures["subsets"]) == {"all", "ECG", "ECG+THX"}
-        for subset, said in figures["subsets"].items():
-            path = predictions.path_of(runs[-1], "simulated_psg", f"test.{subset}")
-            stored = predictions.load(path)
-            np.testing.assert_equal(
-                staging_figures(stored), {name: said[name] for name in staging_figures(stored)}
-            )
-            assert stored.about["trained_on"] == ["simulated_psg"]
-            assert stored.about["command"] == "as tested" and stored.about["signals"] == subset
-            assert stored.seeds.tolist() == [seed]
+    run, other = tmp_path / "joint_0", tmp_path / "joint_1"
+    update = launched("pretrain").pretrain(smoke(0), str(tiny_data_dir), str(run), "as tested")
+    figures = update["evaluations"]["test"]
+    assert set(figures["subsets"]) == {"all", "ECG", "ECG+THX"}
+    for subset, said in figures["subsets"].items():
+        path = predictions.path_of(run, "simulated_psg", f"test.{subset}")
+        stored = predictions.load(path)
+        mine = staging_figures(stored)
+        np.testing.assert_equal(mine, {name: said[name] for name in mine})
+        assert stored.about["trained_on"] == ["simulated_psg"]
+        assert stored.about["command"] == "as tested" and stored.about["signals"] == subset
+        assert stored.seeds.tolist() == [0]
+        assert 8 <= stored.sleep_epoch.max() < 12  # the night of 6 min is two rows
+        assert len(list(nights(stored))) == 1
+        again = dataclasses.replace(stored, seeds=np.ones(1, int))  # as another training
+        predictions.save(predictions.path_of(other, "simulated_psg", path.stem), again)
+    runs = [run, other]
     rows.save(tmp_path, rows.gather({"joint": runs}))
     assert "simulated_psg" in tables.write_tables(tmp_path)
     with (tmp_path / "subsets.csv").open() as file:
