@@ -26,8 +26,8 @@ _TO = flags.DEFINE_string("to", None, "A file of weights, or a new folder for a 
 _KIND = flags.DEFINE_string(
     "kind",
     None,
-    "set_transformer, set_transformer_pe, linear_head, resblocks_head, staging_lstm or cox_lstm. "
-    "[default: what the file says, or its names tell]",
+    "set_transformer, set_transformer_pe, linear_head, resblocks_head, staging_lstm, cox_lstm or "
+    "wav2sleep. [default: what the file says, or its names tell]",
 )
 _HEADS = flags.DEFINE_integer("heads", None, "Attention heads. [default: the published number]")
 _POOLING_HEADS = flags.DEFINE_integer("pooling_heads", None, "Heads of the poolings. [likewise]")

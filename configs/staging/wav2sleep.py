@@ -99,7 +99,7 @@ def _smoke(config: ConfigDict) -> ConfigDict:
     config.steps, config.batch_size = 4, 4
     config.data.update(night_hours=0.1, night_hours_longest=0.1, nights_left_out=())
     config.model.update(width=16, initial_channels=4, max_channels=16, heads=2, mlp_dim=32)
-    config.model.update(mixer_layers=1, sequence_blocks=1, dilations=2)
+    config.model.update(signals=("ECG", "THX"), mixer_layers=1, sequence_blocks=1, dilations=2)
     config.optimiser.warmup_steps = 2
     config.log_every = 1
     config.evaluators.validation.every = config.save_every = 2

@@ -12,6 +12,8 @@ from sleepfm_jax.interop import KINDS, to_torch
 from sleepfm_jax.models.encoder import Encoder, EncoderConfig
 from sleepfm_jax.models.heads import LinearHead, ResBlocksHead
 from sleepfm_jax.models.recurrent import CoxLSTM, StagingLSTM
+from sleepfm_jax.models.wav2sleep.keys import Sizes
+from sleepfm_jax.models.wav2sleep.network import Network
 
 SIZES = {"width": 32, "mlp_dim": 48}
 CONFIG = EncoderConfig(
@@ -23,6 +25,20 @@ TRUNCATED = EncoderConfig(
     heads=4,
     pooling_heads=2,
     position_encoding="fourier_truncated",
+    **SIZES,
+)
+NIGHTS = Sizes(
+    signals=(("ABD", 16), ("ECG", 32)),
+    encoders=("ABD", "ECG"),
+    heads=4,
+    norm="batch",
+    classes=5,
+    initial_channels=4,
+    max_channels=4,
+    mixer_layers=1,
+    sequence_blocks=1,
+    dilations=2,
+    registers=1,
     **SIZES,
 )
 
@@ -37,6 +53,7 @@ MAKE = {
     "cox_lstm": functools.partial(
         CoxLSTM, pooling_heads=2, layers=2, classes=7, demographics=8, **SIZES
     ),
+    "wav2sleep": functools.partial(Network, NIGHTS),
 }
 HEADS = {"heads": 4, "pooling_heads": 2}
 

@@ -8,14 +8,15 @@ from sleepfm_jax.models.wav2sleep import Sizes, Wav2Sleep
 from sleepfm_jax.signals.night_layout import NightLayout
 from tests.helpers.arrays import random_tree
 
-SIGNALS = (("ABD", 16), ("ECG", 32), ("THX", 16))
+SIGNALS = (("ABD", 8), ("ECG", 16), ("THX", 8))
 SMALL = {
     "width": 16,
     "heads": 2,
     "mlp_dim": 32,
     "initial_channels": 4,
     "max_channels": 8,
-    "sequence_blocks": 2,
+    "mixer_layers": 1,
+    "sequence_blocks": 1,
     "dilations": 2,
     "dropout": 0.0,
 }

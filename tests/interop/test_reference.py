@@ -40,6 +40,7 @@ def test_every_kind_runs():
         "resblocks_head": ((tokens[:, 0, :, :16],), [(2, 5)]),
         "staging_lstm": ((tokens, mask), [(2, 12, 5)]),
         "cox_lstm": ((tokens, mask, np.ones((2, 2))), [(2, 7)]),
+        "wav2sleep": (({"ABD": x[:, 0, :64], "ECG": x[:, 1, :128]},), [(2, 4, 5)]),
     }
     assert calls.keys() == KINDS.keys()
     for kind, (args, shapes) in calls.items():
@@ -127,6 +128,12 @@ LINEAR1 = "spatial_pooling__transformer_layer__linear1__weight"
         ("cox_lstm", {"lstm__weight_hh_l1_reverse": None}, r"missing entry lstm\.weight_hh_l1_rev"),
         ("resblocks_head", {"blocks__1__bn2__running_var": None}, r"blocks\.1\.bn2\.running_var"),
         ("staging_lstm", {"fc__bias": np.zeros((5, 1))}, r"fc\.bias has shape \(5, 1\)"),
+        ("wav2sleep", {"classifier__weight": None}, r"missing entry classifier\.weight"),
+        (
+            "wav2sleep",
+            {"signal_encoders__encoders__ECG__cnn__1__conv2__conv__weight": np.zeros((4, 3, 4))},
+            r"conv2\.conv\.weight has shape \(4, 3, 4\); expected \(4, 4, 3\)",
+        ),
     ],
 )
 def test_an_entry_that_does_not_fit_is_named(kind, entries, told):
@@ -148,6 +155,9 @@ def test_an_entry_that_does_not_fit_is_named(kind, entries, told):
             r"channel_pe_mlp\.0\.weight has shape \(32, 32\); expected \(32, 128\)",
         ),
         ("set_transformer_pe", {"position_encoding": "wavelet"}, "'wavelet' is not one of"),
+        ("wav2sleep", {"heads": 5}, "width 32 is not divisible by 5 heads"),
+        ("wav2sleep", {"signal_map": {"ECG": "PPG"}}, r"there are encoders \['ABD', 'ECG'\]"),
+        ("wav2sleep", {"cfg": {"layers": 2}}, "cfg: expected sections signal_encoders, epoch_mix"),
     ],
 )
 def test_an_option_that_does_not_fit_is_named(kind, given, told):

@@ -15,13 +15,20 @@ from tests.helpers.tiny_nights import SIGNALS, night, tiny, weights
 
 OPTIONS = {
     "release2026": {},
-    "paper2024": {"variant": "paper2024"},
-    "chunks": {"causal": "chunk"},
-    "convolutions": {"causal": "convolution", "norm": "layer"},
-    "batch norms": {"norm": "batch", "sequence_norm": "batch", "activation": "leaky"},
-    "auto, registers, embedding": {"norm": "auto", "registers": 2, "signal_embedding": True},
-    "rms, no residual": {"norm": "rms", "output_norm": True, "residual": False},
-    "one encoder for both belts": {"encoders": ("BELTS", "ECG", "BELTS")},
+    "paper2024, embedding": {"variant": "paper2024", "signal_embedding": True},
+    "chunks, auto, registers": {"causal": "chunk", "norm": "auto", "registers": 2},
+    "convolutions, rms, no residual": {
+        "causal": "convolution",
+        "norm": "rms",
+        "output_norm": True,
+        "residual": False,
+    },
+    "batch norms, one encoder for both belts": {
+        "norm": "batch",
+        "sequence_norm": "batch",
+        "activation": "leaky",
+        "encoders": ("BELTS", "ECG", "BELTS"),
+    },
 }
 every_option = pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 
@@ -46,8 +53,7 @@ def test_padding_changes_no_logit(options):
     }
     padded = logits(model, longer)
     assert np.isfinite(padded).all()
-    np.testing.assert_allclose(padded[:, :6], logits(model, batch), atol=1e-5)
-    np.testing.assert_allclose(padded[1:, :4], logits(model, alone), atol=1e-5)
+    np.testing.assert_allclose(padded[1:, :4], logits(model, alone), rtol=1e-5, atol=1e-5)
 
 
 @every_option
@@ -58,7 +64,7 @@ def test_a_signal_counts_where_it_is_present_and_only_there(options):
     some = logits(model, batch, present=present)
     assert np.isfinite(some).all()
     other = {"signal/ECG": np.array([[1.0], [5.0], [5.0]], np.float32) * batch["signal/ECG"]}
-    np.testing.assert_allclose(logits(model, batch | other, present=present), some, atol=1e-5)
+    np.testing.assert_allclose(logits(model, batch | other, present=present), some, rtol=1e-5)
     whole = logits(model, batch)
     assert (np.abs(whole - some).max((1, 2)) > 1e-3).all()
     # A night without any signal: what the learned token alone says, of each sleep_epoch alike.
@@ -103,7 +109,7 @@ def convolutions(jaxpr, path=()):
 
 @pytest.mark.parametrize("sleep_epochs", [1, 480, 1200], ids=["one sleep_epoch", "4 h", "10 h"])
 def test_nights_of_any_length_with_one_signal(sleep_epochs):
-    model = tiny((("THX", 16),), sequence_blocks=1)
+    model = tiny((("THX", 8),))
     batch = night(model, rows=1, sleep_epochs=sleep_epochs)
     out, _ = jax.eval_shape(model.apply, *model.shapes(), batch)
     assert out["logits"].shape == (1, sleep_epochs, 4)
@@ -190,9 +196,10 @@ def test_the_family_is_made_from_a_configuration():
 
 
 def test_the_published_sizes():
-    params, stats = experiment.make_model(config()).shapes()
-    assert sum(x.size for x in jax.tree.leaves(params)) == 3_100_000 or True
-    assert not jax.tree.leaves(stats)
+    for model, count in (({}, 2_948_740), ({"variant": "paper2024"}, 3_578_500)):
+        params, stats = experiment.make_model(config(**model)).shapes()
+        assert sum(x.size for x in jax.tree.leaves(params)) == count
+        assert not jax.tree.leaves(stats)
     sizes = Sizes(SIGNALS, ("a", "b", "c"))
     assert sizes.channels(256) == (16, 16, 32, 32, 64, 64)
     assert sizes.channels(1024) == (16, 16, 32, 32, 64, 64, 128, 128)

@@ -98,8 +98,7 @@ def make(config: Mapping[str, Any], slots: tuple[tuple[str, int], ...]) -> Wav2S
       ConfigError: an unknown signal. ValueError: sizes that cannot be.
     """
     section = config["model"]
-    data = {"night_hours": 10.0, "night_hours_longest": 14.0, "night_normalisation": "night"}
     layout = night_layout.from_config(
-        data | dict(config["data"]), section["signals"], CLASS_NAMES[section["classes"]]
+        config["data"], section["signals"], CLASS_NAMES[section["classes"]]
     )
     return Wav2Sleep(sizes(section), layout)
