@@ -27,7 +27,13 @@ if TYPE_CHECKING:
     from launch.others import Others
 
 _HELP = {"--help", "-help", "-h", "-?", "--helpshort", "--helpfull", "--helpxml"}
-_WRITTEN = ("workdir", "to", "out", "data_dir")  # flags that name where a program writes to
+_WRITTEN = (
+    "workdir",
+    "to",
+    "out",
+    "output",
+    "data_dir",
+)  # flags that name where a program writes to
 
 others: Others | None = None
 """The other processes of this run, where there are any; `launch.hosts` sets it."""

@@ -7,8 +7,10 @@
 write EDF+ files and a table of labels. With --pathology, the sleepers of simulated_psg have
 diseases, unlabelled, at natural prevalence; --coupling says how much of what the EEG or the ECG
 shows of one the other modalities show too: at 0 nothing but what age explains and what the rate of
-the heart says, each by itself staying as it is. A folder that was begun with the same settings is
-continued, and may be given more subjects; any other non-empty folder is refused.
+the heart says, each by itself staying as it is. --signals=ECG,THX gives the sleepers of
+simulated_psg these channels and no others, for cohorts that do not share their signals. A folder
+that was begun with the same settings is continued, and may be given more subjects; any other
+non-empty folder is refused.
 
   python -m launch.simulate --dataset=shhs --subjects=20 --faults=0.2 --out=simulated/shhs
   python -m launch.build --dataset=shhs --source=simulated/shhs --data_dir=records
@@ -69,6 +71,9 @@ _COUPLING = flags.DEFINE_float(
     0.0,
     1.0,
 )
+_SIGNALS = flags.DEFINE_list(
+    "signals", [], "simulated_psg: of ABD, ECG, EOG-L, EOG-R, PPG, THX; all others are left out."
+)
 _SECONDS = flags.DEFINE_integer(
     "seconds", None, "Archives of labelled EEG: length of a recording (default: each its own)."
 )
@@ -99,6 +104,10 @@ def main(argv: Sequence[str]) -> int:
         raise app.UsageError("--coupling needs --pathology")
     if _PATHOLOGY.value:
         settings["coupling"] = 1.0 if _COUPLING.value is None else _COUPLING.value
+    if _SIGNALS.value:
+        if name != "simulated_psg":
+            raise app.UsageError(f"--signals is for simulated_psg, not for {name}")
+        settings["signals"] = tuple(_SIGNALS.value)
     if name in _COHORTS and _FAULTS.value is not None:
         raise app.UsageError(f"--faults is for archives, not for {name}")
     for flag in (_SECONDS, _RARE):

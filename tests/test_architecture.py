@@ -14,10 +14,10 @@ LAYERS = (  # each may import what is above it, and what shares its place in its
     ("recordings", "losses", "models", "metrics"),
     ("data", "simulation", "training"),
     ("objectives", "evaluators", "interop", "report"),
-    ("experiment",),
+    ("experiment", "hypnogram"),
     ("pretrained",),
     ("labelled", "finetuned", "evaluation", "row_models"),
-    ("train", "probe", "interop.checkpoints", "report.run_folder"),
+    ("train", "probe", "stage", "interop.checkpoints", "report.run_folder"),
     ("transfer", "ablation", "staging"),
 )
 PLACE = {
@@ -46,7 +46,7 @@ ONLY_IN = {
     "openpyxl": ("sleepfm_jax.recordings.scorings.xlsx", "data_builders"),
     "defusedxml": ("sleepfm_jax.recordings.scorings.xml_files",),
     "xml": ("sleepfm_jax.recordings.scorings.xml_files",),  # its types; defusedxml parses
-    "edfio": ("sleepfm_jax.simulation.edf_writer",),
+    "edfio": ("sleepfm_jax.simulation.edf_writer", "sleepfm_jax.hypnogram.files"),
     "flax.nnx": tuple(f"sleepfm_jax.{name}" for name in ("models", "interop")),
     "torch": ("sleepfm_jax.interop.files", "launch.bench.replica", "launch.bench.finetune"),
     "safetensors": ("sleepfm_jax.interop.files",),
@@ -111,6 +111,7 @@ def violations(module: str, source: str) -> list[str]:
         forbidden |= within(module, "configs") and not within(
             name,
             *("ml_collections", "configs.common", "configs.transfer.common"),
+            "configs.staging.wav2sleep",
             *("sleepfm_jax.config", "__future__"),
         )
         forbidden |= (

@@ -12,7 +12,7 @@ import datetime
 import functools
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ from sleepfm_jax.simulation.body.pathology import VERSION as PATHOLOGY_VERSION
 from sleepfm_jax.simulation.body.sleep import EPOCHS_PER_HOUR
 from sleepfm_jax.simulation.body.traits import draw_subject
 from sleepfm_jax.simulation.edf_writer import write_edf, write_hypnogram
+from sleepfm_jax.simulation.montage import SIGNAL_KINDS
 from sleepfm_jax.simulation.processes import each_subject
 
 VERSION = 1  # of the simulation; raised whenever the same seed would give other bytes
@@ -44,6 +45,7 @@ def write_psg_cohort(
     seed: int = 0,
     workers: int = 1,
     coupling: float | None = None,
+    signals: Collection[str] = (),
 ) -> Path:
     """Write a simulated polysomnography cohort.
 
@@ -57,6 +59,8 @@ def write_psg_cohort(
       workers: processes; the files do not depend on it.
       coupling: None: nobody has any pathology. 0 to 1: sleepers have it at natural prevalence, and
         with this probability the other modalities show the same of it as the EEG or the ECG.
+      signals: names of `montage.SIGNAL_KINDS` that everybody's recording has, and nothing else;
+        (): montages as laboratories have them.
 
     Returns:
       The path of table.csv.
@@ -74,6 +78,12 @@ def write_psg_cohort(
         if not 0.0 <= coupling <= 1.0:
             raise SimulationError(f"coupling={coupling}: expected 0 to 1")
         settings |= {"pathology": PATHOLOGY_VERSION, "coupling": coupling}
+    if unknown := sorted(set(signals) - set(SIGNAL_KINDS)):
+        raise SimulationError(
+            f"signals={','.join(unknown)}: expected some of {', '.join(SIGNAL_KINDS)}"
+        )
+    if signals:
+        settings["signals"] = sorted(signals)
     return _write(Path(out), settings, subjects, workers, _psg_subject)
 
 
@@ -183,7 +193,7 @@ def _psg_subject(out: Path, settings: dict, index: int) -> list[dict]:
     if "coupling" in settings:
         latents = sleepers.draw_latents(settings["seed"], index, settings["coupling"])
     traits, night, montage = sleepers.simulate_subject(
-        settings["seed"], index, settings["hours"], latents
+        settings["seed"], index, settings["hours"], latents, settings.get("signals", ())
     )
     rng = generator(sleepers.KEY, settings["seed"], index, 6)
     start = datetime.datetime(2001, 1, 1, 22, 0, 0) + datetime.timedelta(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 
 import numpy as np
 
@@ -68,10 +69,21 @@ STYLES = (
 _MISSING_MODALITY = 0.10  # chance that a person has no ECG at all, no EMG, or no breathing channel
 _EMG = ("chin", "leg_left", "leg_right")
 _RESPIRATION = ("thorax", "abdomen", "airflow", "nasal", "snore", "oxygen", "pleth")
+#: What a signal of a night is called (`signals.night_layout`) and what measures it.
+SIGNAL_KINDS = {
+    "ABD": "abdomen", "ECG": "ecg", "EOG-L": "eog_left", "EOG-R": "eog_right", "PPG": "pleth",
+    "THX": "thorax",
+}  # fmt: skip
 
 
-def draw_montage(rng: np.random.Generator) -> tuple[ChannelPlan, ...]:
-    """Channels of one recording: always EEG; about one person in ten misses ECG, one EMG."""
+def draw_montage(
+    rng: np.random.Generator, signals: Collection[str] = ()
+) -> tuple[ChannelPlan, ...]:
+    """Channels of one recording: always EEG; about one person in ten misses ECG, one EMG.
+
+    With `signals`, of `SIGNAL_KINDS`, there are these and nothing else, in everybody: named as in
+    the laboratory that was drawn, or, where it has no such channel, as in the first.
+    """
     style = STYLES[rng.integers(len(STYLES))]
     eeg_rate = int(rng.choice([100, 128, 200, 256]))
     rates = {
@@ -102,6 +114,15 @@ def draw_montage(rng: np.random.Generator) -> tuple[ChannelPlan, ...]:
     }
     belts = str(rng.choice(["V", "uV", "mV", ""]))
     units.update(thorax=belts, abdomen=belts, airflow=belts)
+    wanted = {SIGNAL_KINDS[name] for name in signals}
+    if wanted:
+        named = {kind for _, kind, _ in style}
+        more = [channel for channel in STYLES[0] if channel[1] not in named]
+        return tuple(
+            ChannelPlan(label, kind, rates[same.get(kind, kind)], units.get(kind, voltage), site)
+            for label, kind, site in (*style, *more)
+            if kind in wanted
+        )
     absent = set()
     if rng.random() < _MISSING_MODALITY:
         absent.update(_EMG)

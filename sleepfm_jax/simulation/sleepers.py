@@ -6,6 +6,7 @@ Subject `i` of a cohort is a function of (seed, i) alone. Nothing here knows of 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 
 import numpy as np
 
@@ -56,13 +57,21 @@ def draw_latents(seed: int, index: int, coupling: float) -> Latents:
 
 
 def simulate_subject(
-    seed: int, index: int, hours: float = NIGHT_HOURS, latents: Latents = NO_PATHOLOGY
+    seed: int,
+    index: int,
+    hours: float = NIGHT_HOURS,
+    latents: Latents = NO_PATHOLOGY,
+    signals: Collection[str] = (),
 ) -> tuple[SubjectTraits, Night, tuple[ChannelPlan, ...]]:
-    """Traits, night (cut to `hours`) and montage of one simulated sleeper; renders no channel."""
+    """Traits, night (cut to `hours`) and montage of one simulated sleeper; renders no channel.
+
+    Args:
+      signals: that the montage has and no others (`montage.draw_montage`); (): as drawn.
+    """
     traits = draw_subject(generator(KEY, seed, index, 0))
     if latents != NO_PATHOLOGY:
         traits = beside_the_eeg(traits, latents.seen, latents.own)
-    montage = draw_montage(generator(KEY, seed, index, 1))
+    montage = draw_montage(generator(KEY, seed, index, 1), signals)
     rng = generator(KEY, seed, index, 2)
     wanted = round(hours * EPOCHS_PER_HOUR)
     epochs = max(wanted, round(NIGHT_HOURS * EPOCHS_PER_HOUR))

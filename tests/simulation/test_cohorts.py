@@ -13,10 +13,11 @@ import pytest
 
 from sleepfm_jax.recordings.read import read_edf
 from sleepfm_jax.signals import identify
+from sleepfm_jax.signals.night_layout import SAMPLES
 from sleepfm_jax.simulation import cohorts, sleepers
 from sleepfm_jax.simulation.body.noise import generator
 from sleepfm_jax.simulation.edf_writer import trace, write_edf
-from sleepfm_jax.simulation.montage import STYLES, draw_montage
+from sleepfm_jax.simulation.montage import SIGNAL_KINDS, STYLES, draw_montage
 
 SEED = 3
 _KIND_TO_MODALITY = {
@@ -119,6 +120,30 @@ def test_a_subject_is_a_function_of_seed_and_index(cohort, tmp_path):
     other = tmp_path / "other"
     cohorts.write_psg_cohort(other, subjects=1, hours=0.2, seed=SEED + 1)
     assert not _same_files(table.parent, other, names[:1])
+
+
+def test_chosen_signals_are_in_every_recording_and_nothing_else(tmp_path):
+    out = tmp_path / "c"
+    wanted = ("ECG", "EOG-L", "PPG")
+    table = cohorts.write_psg_cohort(out, subjects=3, hours=0.05, seed=SEED, signals=wanted)
+    for row in _rows(table):
+        recording = read_edf(out / row["path"], subject=row["subject"])
+        names = [(c.name.partition("-")[0], c.modality) for c in recording.channels]
+        assert sorted(names) == [("E1", "bas"), ("ECG", "ecg"), ("PPG", "resp")] or sorted(
+            names
+        ) == [("E1", "bas"), ("II", "ecg"), ("PPG", "resp")]
+        assert all(c.samples.std() > 0 for c in recording.channels)
+    with pytest.raises(cohorts.SimulationError, match="another simulation"):
+        cohorts.write_psg_cohort(out, subjects=3, hours=0.05, seed=SEED)
+    with pytest.raises(cohorts.SimulationError, match="signals=EEG"):
+        cohorts.write_psg_cohort(tmp_path / "x", subjects=1, hours=0.05, signals=("EEG",))
+
+
+def test_every_signal_of_a_night_can_be_chosen():
+    assert set(SIGNAL_KINDS) == set(SAMPLES)
+    for i in range(20):  # laboratories of every style
+        plan = draw_montage(generator(SEED, i), list(SIGNAL_KINDS))
+        assert sorted(channel.kind for channel in plan) == sorted(SIGNAL_KINDS.values())
 
 
 def test_a_begun_cohort_is_continued(tmp_path):

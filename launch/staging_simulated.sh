@@ -1,0 +1,93 @@
+#!/usr/bin/env bash
+# Staging from whatever signals a night has, on simulated cohorts, on a bare machine:
+#   bash launch/staging_simulated.sh [workdir]      (default workdir: runs/staging_simulated)
+# environment → three simulated cohorts that do not share their signals, and an unseen one → records
+# → one model of all, models of single signals → workdir/subsets.csv and workdir/report/index.html
+# → launch.stage on a folder of recordings, one of them broken → workdir/staged/index.html.
+# The same command goes on where an interrupted one stopped.
+#   SEEDS=3 bash launch/staging_simulated.sh RUN
+# trains each model three times; NO_MASKING=1 adds the model of all to which every signal is always
+# shown. PEOPLE in each cohort and HOURS of each recording can be given too, and FLAGS of every
+# training, such as FLAGS=--config.steps=20.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+mkdir -p "${1:-runs/staging_simulated}"
+workdir=$(cd "${1:-runs/staging_simulated}" && pwd)
+source=$workdir/recordings data=$workdir/data
+SEEDS=${SEEDS:-1} PEOPLE=${PEOPLE:-48} HOURS=${HOURS:-1} FLAGS=${FLAGS:-}
+joint=(joint ${NO_MASKING:+no_masking}) alone=(ecg ppg ecg_thx)
+. launch/environment.sh
+
+seconds=()
+timed() { # name of the step, command …
+  local name=$1 begun=$SECONDS; shift
+  "$@"
+  seconds+=("$name=$((SECONDS - begun))")
+}
+cohort() { # name, people, signals, seed, flags …; its people are nobody of another cohort
+  local log=$workdir/build_$1.log
+  python -m launch.simulate --dataset=simulated_psg --subjects="$2" --hours="$HOURS" --signals="$3" \
+    --seed="$4" --out="$source/$1" --workers=2 "${@:5}"
+  python -m launch.build --dataset=simulated_psg --cohort="$1" --source="$source/$1" \
+    --data_dir="$data/$1" >"$log" || { cat "$log"; return 1; }
+  tail -n 3 "$log"
+}
+cohorts() {
+  cohort ecg_thx "$PEOPLE" ECG,THX 1
+  cohort ppg "$PEOPLE" PPG 2
+  cohort all_signals "$PEOPLE" ABD,ECG,PPG,THX 3
+  cohort unseen "$PEOPLE" ABD,ECG,PPG,THX 4 --pathology
+}
+train() { # variant, seed
+  # shellcheck disable=SC2086
+  python -m launch.pretrain --config="configs/staging/simulated_cohorts.py:$1" --config.seed="$2" \
+    --data_dir="$data" --workdir="$workdir/$1_$2" $FLAGS
+}
+all_of() { # variants …
+  local variant seed
+  for variant in "$@"; do
+    for ((seed = 0; seed < SEEDS; seed++)); do train "$variant" "$seed" || return 1; done
+  done
+}
+two_workers() { # one training alone leaves half a core idle; joint takes as long as the others together
+  all_of "${joint[@]}" >"$workdir/second_worker.log" 2>&1 &
+  local second=$!
+  all_of "${alone[@]}" || { kill $second; return 1; }
+  wait $second || { cat "$workdir/second_worker.log"; return 1; }
+}
+runs() { # variant → its workdirs, with commas between them
+  local found="" seed
+  for ((seed = 0; seed < SEEDS; seed++)); do found+="${found:+,}$workdir/$1_$seed"; done
+  echo "$found"
+}
+folder() { # recordings as somebody might hand them in, the last of them cut off on its way
+  local nights=$workdir/nights number name last
+  rm -rf "$nights" && mkdir -p "$nights"
+  for number in {0..19}; do
+    printf -v name 'sim%05d' "$number"
+    [ -e "$source/unseen/$name.edf" ] || break
+    cp -p "$source/unseen/$name.edf" "$source/unseen/$name-Hypnogram.edf" "$nights"
+    last=$name
+  done
+  head -c 1000 "$source/unseen/$last.edf" >"$nights/$last.edf"
+}
+stage() {
+  folder
+  python -m launch.stage --input="$workdir/nights" --checkpoint="$workdir/joint_0" \
+    --output="$workdir/staged"
+}
+
+timed install use_environment
+export JAX_PLATFORMS=${JAX_PLATFORMS:-cpu}
+export JAX_COMPILATION_CACHE_DIR=${JAX_COMPILATION_CACHE_DIR:-$workdir/compiled}
+export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.5  # all but the smallest programs
+timed cohorts cohorts
+timed trainings two_workers
+models=""
+for variant in "${joint[@]}" "${alone[@]}"; do
+  models+="${models:+;}$variant=$(runs "$variant")"
+done
+timed table python -m launch.subsets --models="$models" --workdir="$workdir"
+timed stage stage
+all=$(IFS=,; echo "${seconds[*]}")
+python -m launch.report --workdir="$workdir" --seconds="$all,all=$SECONDS"
