@@ -76,9 +76,13 @@ def _cohort(
         "classes": classes,
         "figure": drawn,
         "lines": [
-            _line(signals, model, row, None if model == stored.SCORER else beside.get(signals))
+            _line(signals, model, row)
             for signals, found in rows.items()
             for model, row in found.items()
+        ],
+        "published": [
+            f"{signals}: {number(one.kappa)}, {one.variant}; {one.note}; {one.people:,} people"
+            for signals, one in beside.items()
         ],
         "reasons": sorted({r for row in some for r in (row.get("reasons") or {}).values()}),
         "differences": [
@@ -90,18 +94,18 @@ def _cohort(
     }
 
 
-def _line(signals: str, model: str, row: Mapping, beside: published.Published | None) -> dict:
+def _line(signals: str, model: str, row: Mapping) -> dict:
     ci95 = row["ci95"]
     return {
         "signals": signals,
         "model": model + (", unseen" if row.get("unseen") else ""),
         "kappa": number(row["kappa"]),
         "interval": bracket(ci95.get("kappa")),
-        "median": f"{number(row[MEDIAN])} {bracket(ci95.get(MEDIAN))}".rstrip(),
+        "median": number(row[MEDIAN]),
+        "median_interval": bracket(ci95.get(MEDIAN)),
         "accuracy": number(row["accuracy"]),
         "f1": number(row["f1"]),
         "by_class": [number(row["f1_by_class"].get(name)) for name in row["classes"]],
-        "published": f"{number(beside.kappa)}, {beside.variant}; {beside.note}" if beside else "",
         "people": f"{row['subjects']:,}",
         "nights": f"{row['nights']:,}",
         "seeds": len(row["seeds"]),
