@@ -58,6 +58,7 @@ def get_config(variant: str = "") -> ConfigDict:
     elif variant == "eog5":
         config = _release([name for name in COHORTS if name != "shhs"])
         config.model.update(signals=("EOG-L", "EOG-R"), classes=5)
+        config.evaluators.test.subsets = ("all", "EOG-L", "EOG-R")
     elif variant == "twin":
         return _twin(config)
     elif variant == "smoke":
@@ -79,6 +80,7 @@ def _release(cohorts) -> ConfigDict:
     config.optimiser.update(clip_norm=1.0, clip_form="torch")
     config.evaluators.validation.every = config.save_every = each_pass
     config.evaluators.validation.examples = config.evaluators.test.examples = 10**9
+    config.evaluators.test.subsets = ("all", "ECG", "ECG+THX", "PPG", "PPG+THX")
     config.keep_best.update(figure="validation/loss", patience=5, restore=True)
     return config
 
@@ -100,6 +102,7 @@ def _smoke(config: ConfigDict) -> ConfigDict:
     config.data.update(night_hours=0.1, night_hours_longest=0.1, nights_left_out=())
     config.model.update(width=16, initial_channels=4, max_channels=16, heads=2, mlp_dim=32)
     config.model.update(signals=("ECG", "THX"), mixer_layers=1, sequence_blocks=1, dilations=2)
+    config.evaluators.test.subsets = ("all", "ECG")
     config.optimiser.warmup_steps = 2
     config.log_every = 1
     config.evaluators.validation.every = config.save_every = 2
