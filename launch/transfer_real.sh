@@ -35,12 +35,16 @@ for ((seed = 0; seed < SEEDS; seed++)); do
 done
 common=(--seeds="$SEEDS" --checkpoint="$runs" --data_dir="$data" --workdir="$workdir")
 # Rates and lengths for so few people; sizes of the encoder are the checkpoint's.
-small=(--set=optimiser.learning_rate=5e-4 --set=optimiser.warmup_steps=20)
-transfer() { two_workers "$workdir/second_worker.log" python -m launch.transfer "$@" "${small[@]}" "${common[@]}"; }
+transfer() {
+  two_workers "$workdir/second_worker.log" \
+    python -m launch.transfer "$@" --set=optimiser.warmup_steps=20 "${common[@]}"
+}
 transfer --tasks=eegmat --conditions=scratch,pretrained --mode=finetune --baselines \
-  --set=steps=60 --set=evaluators.validation.every=20 --set=data.slots.bas=8
+  --set=steps=60 --set=evaluators.validation.every=20 --set=data.slots.bas=8 \
+  --set=optimiser.learning_rate=5e-4
 for task in ptbxl:superclasses ptbxl:rhythm; do
   transfer --tasks=$task --conditions=scratch,pretrained --mode=finetune --baselines \
-    --label_fraction=.1,.3,1 --set=steps=160 --set=batch_size=16 --set=evaluators.validation.every=32
+    --label_fraction=.1,1 --set=steps=320 --set=batch_size=16 --set=evaluators.validation.every=32 \
+    --set=optimiser.learning_rate=1e-3 --set='optimiser.groups=(("^encoder/", 0.3),)'
 done
 python -m launch.report --workdir="$workdir" --paper
