@@ -25,8 +25,8 @@ build --dataset=edf_folder --source="$workdir/recordings/psg" --clip_seconds=30
 python -m launch.simulate --dataset=simulated_psg --subjects=72 --hours=0.5 --pathology --coupling=1 --workers=2 --out="$workdir/recordings/simulated_psg"
 build --dataset=simulated_psg --source="$workdir/recordings/simulated_psg" --clip_seconds=30
 build --dataset=eegmat --source="$shared/wake_eeg_eegmat" --clip_seconds=20
-build --dataset=ptbxl --source="$shared/ecg_ptbxl" --sfreq=128
-build --dataset=ptbxl_rhythm --source="$shared/ecg_ptbxl" --sfreq=128
+build --dataset=ptbxl --source="$shared/ecg_ptbxl" --sfreq=128 --clip_seconds=10
+build --dataset=ptbxl_rhythm --source="$shared/ecg_ptbxl" --sfreq=128 --clip_seconds=10
 runs=""
 for ((seed = 0; seed < SEEDS; seed++)); do
   run=$workdir/pretrained_$seed runs+="${runs:+,}$workdir/pretrained_$seed"
