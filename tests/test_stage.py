@@ -21,6 +21,7 @@ from sleepfm_jax.simulation.cohorts import write_psg_cohort
 def stager_of(**data):
     config = wav2sleep.get_config("smoke").to_dict()
     config["data"] |= data
+    config["model"]["signals"] = ("ABD", "ECG", "PPG", "THX")
     objective = experiment.make_objective(config)
     params, stats = objective.init(jax.random.key(0))
     return stage.Stager(objective, params, stats, source="nowhere", step=4)
