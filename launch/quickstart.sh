@@ -11,12 +11,6 @@ workdir=$(cd "${1:-runs/quickstart}" && pwd)
 source=$workdir/recordings data=$workdir/data
 . launch/environment.sh
 
-seconds=()
-timed() { # name of the step, command …
-  local name=$1 begun=$SECONDS; shift
-  "$@"
-  seconds+=("$name=$((SECONDS - begun))")
-}
 build() { # dataset, flags …; its log is shown only in part, unless it fails
   local log=$workdir/build_$1.log
   python -m launch.build --dataset="$1" --source="$source/$1" --data_dir="$data" "${@:2}" >"$log" ||

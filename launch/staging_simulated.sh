@@ -18,12 +18,6 @@ SEEDS=${SEEDS:-1} PEOPLE=${PEOPLE:-48} HOURS=${HOURS:-1} FLAGS=${FLAGS:-}
 joint=(joint ${NO_MASKING:+no_masking}) alone=(ecg ppg ecg_thx)
 . launch/environment.sh
 
-seconds=()
-timed() { # name of the step, command …
-  local name=$1 begun=$SECONDS; shift
-  "$@"
-  seconds+=("$name=$((SECONDS - begun))")
-}
 cohort() { # name, people, signals, seed, flags …; its people are nobody of another cohort
   local log=$workdir/build_$1.log
   python -m launch.simulate --dataset=simulated_psg --subjects="$2" --hours="$HOURS" --signals="$3" \
@@ -49,7 +43,7 @@ all_of() { # variants …
     for ((seed = 0; seed < SEEDS; seed++)); do train "$variant" "$seed" || return 1; done
   done
 }
-two_workers() { # one training alone leaves half a core idle; joint takes as long as the others together
+trainings() { # one training alone leaves half a core idle; joint takes as long as the others together
   all_of "${joint[@]}" >"$workdir/second_worker.log" 2>&1 &
   local second=$!
   all_of "${alone[@]}" || { kill $second; return 1; }
@@ -78,11 +72,9 @@ stage() {
 }
 
 timed install use_environment
-export JAX_PLATFORMS=${JAX_PLATFORMS:-cpu}
-export JAX_COMPILATION_CACHE_DIR=${JAX_COMPILATION_CACHE_DIR:-$workdir/compiled}
-export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.5  # all but the smallest programs
+short_trainings "$workdir/compiled"
 timed cohorts cohorts
-timed trainings two_workers
+timed trainings trainings
 models=""
 for variant in "${joint[@]}" "${alone[@]}"; do
   models+="${models:+;}$variant=$(runs "$variant")"

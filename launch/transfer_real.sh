@@ -4,7 +4,8 @@
 # pretrains on the simulated cohort and two real recordings (DREAMS, Nox), and transfers to EEGMAT and
 # to PTB-XL's superclasses and rhythm, by their own people: fine-tuned, linearly probed, from scratch,
 # baselines, shares of the labels. SHARED_DATA holds psg_dreams/, psg_nox_2min/, wake_eeg_eegmat/ and
-# ecg_ptbxl/. Half an hour of real sleep teaches little: whether pretraining helps here is the question.
+# ecg_ptbxl/; for rhythm only its exams at 500 Hz are read. Half an hour of real sleep teaches little:
+# whether pretraining helps here is the question.
 set -euo pipefail
 if [ "$#" -ne 2 ]; then sed -n '2,3s/^# \{0,1\}//p' "$0" >&2; exit 2; fi
 [ -d "$1/psg_dreams" ] || { echo "$1: no psg_dreams in it" >&2; exit 1; }

@@ -18,12 +18,6 @@ SEEDS=${SEEDS:-1} FOLDS=${FOLDS:-0} COUPLING=${COUPLING:-1} PE=${PE:-} MISPAIRED
 conditions=${CONDITIONS:-scratch,pretrained,pretrained_pe}
 . launch/environment.sh
 
-seconds=()
-timed() { # name of the step, command …
-  local name=$1 begun=$SECONDS; shift
-  "$@"
-  seconds+=("$name=$((SECONDS - begun))")
-}
 simulate() { # dataset, people, flags …; an archive that was made so is left as it is
   local made="$* (version $version)" mark=$source/$1.done
   [ -e "$mark" ] && { [ ! -s "$mark" ] || [ "$(cat "$mark")" = "$made" ]; } && return

@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from matplotlib.figure import Figure
 
 from sleepfm_jax.hypnogram.night import StagedNight
 from sleepfm_jax.report.figures import Theme
+from sleepfm_jax.report.figures_nights import probabilities, top_down
 from sleepfm_jax.signals import SLEEP_EPOCH_SECONDS, UNSCORED
-
-_DEPTH = ("W", "REM", "N1", "N2", "N3")  # from a hypnogram's top down
-
-
-def top_down(classes: Sequence[str]) -> list[int]:
-    """Indices of the classes from a hypnogram's top to its foot; "N1+N2" lies where its last does.
-
-    Classes that are no stages stay in their order.
-    """
-    last = [name.split("+")[-1] for name in classes]
-    if set(last) <= set(_DEPTH):
-        return sorted(range(len(classes)), key=lambda k: _DEPTH.index(last[k]))
-    return list(range(len(classes)))
 
 
 def plot(theme: Theme, night: StagedNight) -> Figure:
@@ -44,7 +30,10 @@ def plot(theme: Theme, night: StagedNight) -> Figure:
         axes[-2].set_ylim(-1.4, len(order) - 0.5)
         middles = (edges[:-1] + edges[1:]) / 2
         axes[-2].vlines(middles[wrong], -1.25, -0.75, theme.second, linewidth=0.9)
-    _probabilities(theme, axes[-1], night, order, edges)
+    p = np.where(night.staged[:, None], night.probabilities, 0.0)
+    probabilities(theme, axes[-1], p, night.classes, edges)
+    start = f" ({night.start:%H:%M})" if night.start else ""
+    axes[-1].set_xlabel(f"hours from the recording's start{start}")
     return figure
 
 
@@ -73,39 +62,3 @@ def _steps(axis, colour, title, stages, classes, order, edges) -> None:
             alpha=0.25,
             linewidth=0,
         )
-
-
-def _probabilities(theme: Theme, axis, night: StagedNight, order, edges) -> None:
-    p = np.where(night.staged[:, None], night.probabilities, 0.0)
-    bottom = np.zeros(len(p))
-    for k in order[::-1]:  # deepest sleep at the foot
-        name = night.classes[k]
-        colour = theme.stages.get(name.split("+")[-1], theme.groups[k % len(theme.groups)])
-        axis.stairs(
-            bottom + p[:, k],
-            edges,
-            baseline=bottom,
-            fill=True,
-            facecolor=colour,
-            edgecolor=theme.paper,
-            linewidth=0.1,
-            hatch="////" if name == "REM" else None,  # as grey as N2 without it
-            label=name,
-        )
-        bottom = bottom + p[:, k]
-    axis.set_ylim(0, 1)
-    axis.set_yticks([0, 0.5, 1])
-    axis.set_xlim(edges[0], edges[-1])
-    axis.set_title("Probabilities", pad=4)
-    start = f" ({night.start:%H:%M})" if night.start else ""
-    axis.set_xlabel(f"hours from the recording's start{start}")
-    handles, labels = axis.get_legend_handles_labels()
-    axis.legend(
-        handles[::-1],
-        labels[::-1],
-        loc="center left",
-        bbox_to_anchor=(1.0, 0.5),
-        fontsize=8.5,
-        handlelength=1.1,
-        handleheight=1.1,
-    )

@@ -11,14 +11,18 @@ from sleepfm_jax.report.figures import DISTINCT_MARKS, GROUP_MARKERS, Theme
 from sleepfm_jax.report.from_predictions import Night
 from sleepfm_jax.signals import SLEEP_EPOCH_SECONDS
 
-_TOP_DOWN = ("W", "REM", "N1", "N1+N2", "N2", "N3")  # as hypnograms are drawn
+_DEPTH = ("W", "REM", "N1", "N2", "N3")  # from a hypnogram's top down
 _MOST_NAMED = 10  # groups of a map that its legend can hold
 
 
 def top_down(classes: Sequence[str]) -> list[int]:
-    """Indices of the classes from a hypnogram's top to its foot; others than stages as they are."""
-    if set(classes) <= set(_TOP_DOWN):
-        return sorted(range(len(classes)), key=lambda k: _TOP_DOWN.index(classes[k]))
+    """Indices of the classes from a hypnogram's top to its foot; "N1+N2" lies where its last does.
+
+    Classes that are no stages stay in their order.
+    """
+    last = [name.split("+")[-1] for name in classes]
+    if set(last) <= set(_DEPTH):
+        return sorted(range(len(classes)), key=lambda k: _DEPTH.index(last[k]))
     return list(range(len(classes)))
 
 
@@ -45,12 +49,18 @@ def night(theme: Theme, shown: Night) -> Figure:
         axis.tick_params(length=0, labelcolor=theme.ink)
     second.set_ylim(-1.4, len(names) - 0.5)
     second.vlines((edges[:-1] + edges[1:])[wrong] / 2, -1.25, -0.75, theme.second, linewidth=0.9)
-    bottom = np.zeros(len(shown.scored))
-    p = np.nan_to_num(shown.probabilities)
-    for k in order[::-1]:  # deepest sleep at the foot
-        name = shown.classes[k]
-        colour = theme.stages.get(name, theme.groups[k % len(theme.groups)])
-        third.stairs(
+    probabilities(theme, third, np.nan_to_num(shown.probabilities), shown.classes, edges)
+    third.set_xlabel("hours")
+    return figure
+
+
+def probabilities(theme: Theme, axis, p: np.ndarray, classes: Sequence[str], edges) -> None:
+    """Probabilities [E, K] of the classes, stacked over time; `edges` [E + 1] in hours."""
+    bottom = np.zeros(len(p))
+    for k in top_down(classes)[::-1]:  # deepest sleep at the foot
+        name = classes[k]
+        colour = theme.stages.get(name.split("+")[-1], theme.groups[k % len(theme.groups)])
+        axis.stairs(
             bottom + p[:, k],
             edges,
             baseline=bottom,
@@ -62,13 +72,12 @@ def night(theme: Theme, shown: Night) -> Figure:
             label=name,
         )
         bottom = bottom + p[:, k]
-    third.set_ylim(0, 1)
-    third.set_yticks([0, 0.5, 1])
-    third.set_title("Probabilities", pad=4)
-    third.set_xlabel("hours")
-    third.set_xlim(edges[0], edges[-1])
-    handles, labels = third.get_legend_handles_labels()
-    third.legend(
+    axis.set_ylim(0, 1)
+    axis.set_yticks([0, 0.5, 1])
+    axis.set_xlim(edges[0], edges[-1])
+    axis.set_title("Probabilities", pad=4)
+    handles, labels = axis.get_legend_handles_labels()
+    axis.legend(
         handles[::-1],
         labels[::-1],
         loc="center left",
@@ -77,7 +86,6 @@ def night(theme: Theme, shown: Night) -> Figure:
         handlelength=1.1,
         handleheight=1.1,
     )
-    return figure
 
 
 def embedding_map(

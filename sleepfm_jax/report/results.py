@@ -11,8 +11,10 @@ there is no interval}, `per_seed` {metric: values}, `chance` {metric: level}, `p
 from __future__ import annotations
 
 import contextlib
+import csv
 import fcntl
 import importlib.metadata
+import io
 import json
 import math
 import os
@@ -348,3 +350,18 @@ def replace_file(path: Path, text: str) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_csv(path: Path, columns: Sequence[str], lines: Sequence[Mapping[str, Any]]) -> None:
+    """A table as CSV, in one step; empty where a value cannot be had."""
+    out = io.StringIO()
+    table = csv.writer(out, lineterminator="\n")
+    table.writerow(columns)
+    table.writerows([_cell(line[name]) for name in columns] for line in lines)
+    replace_file(path, out.getvalue())
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}" if is_finite(value) else ""
+    return "" if value is None else str(value)

@@ -5,8 +5,6 @@ Every figure is computed here from WORKDIR/staging/ alone (`report.staging.store
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
@@ -21,11 +19,10 @@ from sleepfm_jax.report.results import (
     RESULTS,
     bracket,
     fixed_width,
-    is_finite,
     merge_results,
     number,
     read_json,
-    replace_file,
+    write_csv,
 )
 from sleepfm_jax.report.staging import published, stored
 
@@ -63,8 +60,8 @@ def write_tables(workdir: str | os.PathLike[str], order: Sequence[str] = ()) -> 
         for cohort, subsets in found.items()
     }
     lines, gains = list(subset_lines(section)), list(gain_lines(section))
-    write(workdir / "subsets.csv", SUBSETS, lines)
-    write(workdir / "subset_gains.csv", GAINS, gains)
+    write_csv(workdir / "subsets.csv", SUBSETS, lines)
+    write_csv(workdir / "subset_gains.csv", GAINS, gains)
     merge_results(workdir, {stored.SECTION: section}, replace=(stored.SECTION,))
     return text(lines, gains)
 
@@ -144,21 +141,6 @@ def gain_lines(section: Section) -> Iterator[dict[str, Any]]:
                         "claim": "yes" if found.get("claim") else "no",
                         "why_not": found.get("no_claim"),
                     }
-
-
-def write(path: Path, columns: Sequence[str], lines: Sequence[Mapping[str, Any]]) -> None:
-    """A table as CSV, in one step; empty where a value cannot be had."""
-    out = io.StringIO()
-    table = csv.writer(out, lineterminator="\n")
-    table.writerow(columns)
-    table.writerows([_cell(line[name]) for name in columns] for line in lines)
-    replace_file(path, out.getvalue())
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.6g}" if is_finite(value) else ""
-    return "" if value is None else str(value)
 
 
 def text(lines: Sequence[Mapping[str, Any]], gains: Sequence[Mapping[str, Any]]) -> str:

@@ -12,7 +12,7 @@ from sleepfm_jax.errors import StorageError
 from sleepfm_jax.metrics import predictions as files
 from sleepfm_jax.metrics.predictions import Predictions
 from sleepfm_jax.report.made_by import made_by
-from sleepfm_jax.report.results import merge_results, recompute
+from sleepfm_jax.report.results import merge_results, recompute, write_csv
 from sleepfm_jax.transfer import cells, probes, rows, tables
 from sleepfm_jax.transfer.cells import Cell, Training
 from sleepfm_jax.transfer.conditions import BASELINES, CHOSEN, CONDITIONS, MODES, Task
@@ -171,9 +171,9 @@ def write_tables(workdir: Path) -> str:
         section[task] = {**{name: _short(row) for name, row in mine.items()}}
         section[task]["differences"] = differences
     whole = [line for line in scores if line["label_fraction"] == 1]
-    tables.write(workdir / "transfer.csv", tables.SCORES, whole)
-    tables.write(workdir / "gains.csv", tables.GAINS, gains)
-    tables.write(workdir / "label_efficiency.csv", tables.FRACTIONS, scores)
+    write_csv(workdir / "transfer.csv", tables.SCORES, whole)
+    write_csv(workdir / "gains.csv", tables.GAINS, gains)
+    write_csv(workdir / "label_efficiency.csv", tables.FRACTIONS, scores)
     merge_results(workdir, {SECTION: section}, replace=(SECTION,))
     return tables.text(scores, gains)
 

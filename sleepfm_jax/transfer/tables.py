@@ -5,10 +5,7 @@ Nothing is scored here: figures come from `metrics.scoring`, by way of results.j
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from sleepfm_jax.report.results import (
@@ -16,9 +13,7 @@ from sleepfm_jax.report.results import (
     MORE_METRICS,
     bracket,
     fixed_width,
-    is_finite,
     number,
-    replace_file,
 )
 
 SCORES = (
@@ -95,21 +90,6 @@ def as_predicted(sign: str, low: float | None, high: float | None) -> str:
         return ""
     held = {"+": low > 0, "-": high < 0, "0": low <= 0 <= high}[sign]
     return "yes" if held else "no"
-
-
-def write(path: Path, columns: tuple[str, ...], lines: list[dict[str, Any]]) -> None:
-    """A table as CSV, in one step; empty where a value cannot be had."""
-    out = io.StringIO()
-    table = csv.writer(out, lineterminator="\n")
-    table.writerow(columns)
-    table.writerows([_cell(line[name]) for name in columns] for line in lines)
-    replace_file(path, out.getvalue())
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.6g}" if is_finite(value) else ""
-    return "" if value is None else str(value)
 
 
 def text(scores: list[dict[str, Any]], gains: list[dict[str, Any]]) -> str:
