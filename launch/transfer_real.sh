@@ -4,7 +4,7 @@
 # pretrains on the simulated cohort and two real recordings (DREAMS, Nox), and transfers to EEGMAT and
 # to PTB-XL's superclasses and rhythm, by their own people: fine-tuned, linearly probed, from scratch,
 # baselines, shares of the labels. SHARED_DATA holds psg_dreams/, psg_nox_2min/, wake_eeg_eegmat/ and
-# ecg_ptbxl/; for rhythm only its exams at 500 Hz are read. Half an hour of real sleep teaches little:
+# ecg_ptbxl/, whose exams at 100 Hz are read. Half an hour of real sleep teaches little:
 # whether pretraining helps here is the question.
 set -euo pipefail
 if [ "$#" -ne 2 ]; then sed -n '2,3s/^# \{0,1\}//p' "$0" >&2; exit 2; fi
@@ -27,7 +27,7 @@ python -m launch.simulate --dataset=simulated_psg --subjects=72 --hours=0.5 --pa
 build --dataset=simulated_psg --source="$workdir/recordings/simulated_psg" --clip_seconds=30
 build --dataset=eegmat --source="$shared/wake_eeg_eegmat" --clip_seconds=20
 build --dataset=ptbxl --source="$shared/ecg_ptbxl" --sfreq=128 --clip_seconds=10
-build --dataset=ptbxl_rhythm --source="$shared/ecg_ptbxl" --sfreq=128 --clip_seconds=10
+build --dataset=ptbxl_rhythm --source="$shared/ecg_ptbxl" --sfreq_source=100 --sfreq=128 --clip_seconds=10
 runs=""
 for ((seed = 0; seed < SEEDS; seed++)); do
   run=$workdir/pretrained_$seed runs+="${runs:+,}$workdir/pretrained_$seed"
