@@ -14,7 +14,7 @@ from sleepfm_jax.config.keys import module_of_kind
 from sleepfm_jax.data import datasets
 from sleepfm_jax.data.clip_examples import ClipExamples
 from sleepfm_jax.data.examples import Examples
-from sleepfm_jax.data.night_examples import NightExamples
+from sleepfm_jax.data.nights.examples import NightExamples
 from sleepfm_jax.errors import ConfigError, SleepFMError
 from sleepfm_jax.evaluators.evaluator import Evaluator
 from sleepfm_jax.objectives.objective import Objective

@@ -15,7 +15,7 @@ from absl import logging
 from tqdm import tqdm
 
 from sleepfm_jax import pretrained
-from sleepfm_jax.data import night_signals
+from sleepfm_jax.data.nights import signals as night_signals
 from sleepfm_jax.errors import CheckpointError, ConfigError, RecordingError, SleepFMError
 from sleepfm_jax.hypnogram import figures, files, inputs, summary
 from sleepfm_jax.hypnogram.night import StagedNight

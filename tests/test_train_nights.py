@@ -93,7 +93,7 @@ def test_each_night_is_a_row_of_its_split(tiny_data_dir):
 
 def test_what_the_build_report_says_of_nights_is_what_the_records_say(tiny_data_dir, monkeypatch):
     from sleepfm_jax.data import datasets
-    from sleepfm_jax.data.night_index import nights_of
+    from sleepfm_jax.data.nights.index import nights_of
 
     told = nights_of(division(tiny_data_dir).records)
     monkeypatch.setattr(datasets.Records, "told_of_recordings", None)

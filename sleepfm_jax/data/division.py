@@ -18,7 +18,7 @@ from absl import logging
 from sleepfm_jax.data import datasets, people
 from sleepfm_jax.data.examples import Examples, View, balanced, by_lot
 from sleepfm_jax.data.mixture import mixed
-from sleepfm_jax.data.night_examples import without
+from sleepfm_jax.data.nights.examples import without
 from sleepfm_jax.errors import ConfigError
 from sleepfm_jax.signals.layout import Layout
 from sleepfm_jax.signals.night_layout import NightLayout

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sleepfm_jax.data import night_normalisation
-from sleepfm_jax.data.night_normalisation import CausalState, causal, causal_step, published
+from sleepfm_jax.data.nights import normalisation as night_normalisation
+from sleepfm_jax.data.nights.normalisation import CausalState, causal, causal_step, published
 
 N = 64
 

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import logging
 
-from sleepfm_jax.data import night_signals
 from sleepfm_jax.data.datasets import Records
 from sleepfm_jax.data.examples import Batch, View
-from sleepfm_jax.data.night_index import Known, nights_of
+from sleepfm_jax.data.nights import signals as night_signals
+from sleepfm_jax.data.nights.index import Known, nights_of
 from sleepfm_jax.errors import DatasetError, RecordingError
 from sleepfm_jax.recordings.read import Recording
 from sleepfm_jax.signals import UNSCORED

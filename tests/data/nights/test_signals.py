@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sleepfm_jax.data import night_signals
-from sleepfm_jax.data.night_signals import channels_of, night_of_recording, night_of_records, row
+from sleepfm_jax.data.nights import signals as night_signals
+from sleepfm_jax.data.nights.signals import channels_of, night_of_recording, night_of_records, row
 from sleepfm_jax.errors import RecordingError
 from sleepfm_jax.recordings.recording import Channel
 from tests.helpers.nights import SFREQ, RecordsInMemory, layout, recording

@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from sleepfm_jax.data import clips, night_normalisation
+from sleepfm_jax.data import clips
+from sleepfm_jax.data.nights import normalisation as night_normalisation
 from sleepfm_jax.data.record import Record
 from sleepfm_jax.errors import RecordingError
 from sleepfm_jax.recordings.read import Recording

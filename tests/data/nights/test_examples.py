@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sleepfm_jax.data import night_examples
 from sleepfm_jax.data.examples import View
 from sleepfm_jax.data.mixture import mixed
-from sleepfm_jax.data.night_examples import NightExamples, rows_of, without
+from sleepfm_jax.data.nights import examples as night_examples
+from sleepfm_jax.data.nights.examples import NightExamples, rows_of, without
 from sleepfm_jax.errors import ConfigError, DatasetError, RecordingError
 from tests.helpers.nights import SFREQ, RecordsInMemory, layout, recording
 

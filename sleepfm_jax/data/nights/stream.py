@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sleepfm_jax.data import night_signals
-from sleepfm_jax.data.night_normalisation import CausalState, causal_step
+from sleepfm_jax.data.nights import signals as night_signals
+from sleepfm_jax.data.nights.normalisation import CausalState, causal_step
 from sleepfm_jax.errors import ConfigError
 from sleepfm_jax.signals import SLEEP_EPOCH_SECONDS
 from sleepfm_jax.signals.night_layout import NightLayout

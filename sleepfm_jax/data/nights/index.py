@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Mapping
 
 from sleepfm_jax.data.datasets import Records
-from sleepfm_jax.data.night_signals import channels_of, sleep_epochs_of
+from sleepfm_jax.data.nights.signals import channels_of, sleep_epochs_of
 from sleepfm_jax.signals import SLEEP_EPOCH_SECONDS, STAGES, UNSCORED
 
 

@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from sleepfm_jax.data.night_examples import rows_of
-from sleepfm_jax.data.night_stream import NightStream
+from sleepfm_jax.data.nights.examples import rows_of
+from sleepfm_jax.data.nights.stream import NightStream
 from sleepfm_jax.errors import ConfigError
 from tests.helpers.nights import SFREQ, layout, recording
 
