@@ -74,7 +74,7 @@ def read(path: Path) -> tuple[Recording, str | None, list[str]]:
     """
     recording = read_recording(path, subject=path.stem)
     notes: list[str] = []
-    for scoring in _scorings(path):
+    for scoring in scorings_beside(path):
         try:
             if scoring.suffix == ".tsv":
                 before = recording.stages
@@ -91,7 +91,7 @@ def read(path: Path) -> tuple[Recording, str | None, list[str]]:
     return recording, None if recording.stages is None else "", notes
 
 
-def _scorings(path: Path) -> list[Path]:
+def scorings_beside(path: Path) -> list[Path]:
     """Files beside a recording that hold its stages under one of the usual names."""
     stem = path.stem
     candidates = [f"{stem}-Hypnogram.edf", f"Hypnogram_{stem}.txt"]
