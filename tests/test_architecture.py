@@ -50,6 +50,7 @@ ONLY_IN = {
     "flax.nnx": tuple(f"sleepfm_jax.{name}" for name in ("models", "interop")),
     "torch": ("sleepfm_jax.interop.files", "launch.bench.replica", "launch.bench.finetune"),
     "safetensors": ("sleepfm_jax.interop.files",),
+    "yaml": ("sleepfm_jax.interop.files",),
     "ml_collections": ("configs", "launch"),
     "configs": ("configs", "launch"),
     "launch": ("launch",),
