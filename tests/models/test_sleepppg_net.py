@@ -10,6 +10,7 @@ from sleepfm_jax import config as configuration
 from sleepfm_jax import experiment
 from sleepfm_jax.models import sleepppg_net
 from sleepfm_jax.models.sleepppg_net import SleepPPGNet
+from sleepfm_jax.objectives.staging import Staging
 from sleepfm_jax.signals.night_layout import NightLayout
 from sleepfm_jax.training import optim, step
 from sleepfm_jax.training import state as train_state
@@ -18,7 +19,7 @@ from tests.helpers.tiny_nights import night, weights
 SMALL = {"width": 16, "initial_channels": 4, "max_channels": 16, "sequence_blocks": 1}
 
 
-def tiny(samples=32, **options):
+def tiny(samples=16, **options):
     section = configuration.section_defaults("model", "sleepppg_net")
     section |= SMALL | {"dilations": 2} | options
     layout = NightLayout((("PPG", samples),), sleep_epochs=8, longest=16)
@@ -41,48 +42,45 @@ def test_the_published_sizes():
 
 
 def test_padding_changes_no_logit_and_no_statistic():
-    model = tiny()
+    model = tiny(dropout=0.0)
     params, stats = weights(model)
-    apply = jax.jit(model.apply)
+
+    @jax.jit
+    def both(batch):
+        """In evaluation and in training."""
+        trained, moved = model.apply(params, stats, batch, jax.random.key(0))
+        return model.apply(params, stats, batch)[0]["logits"], trained["logits"], moved
+
     short, long = night(model, 2, 6), night(model, 2, 11, lengths=[6, 6])
-    x = np.full((2, 11 * 32), 7.0, np.float32)  # what lies beyond may be anything
-    x[:, : 6 * 32] = short["signal/PPG"]
-    long["signal/PPG"] = x
-    for key in (None, jax.random.key(0)):
-        a, moved = apply(params, stats, short, key)
-        b, again = apply(params, stats, long, key)
-        if key is None:
-            np.testing.assert_allclose(b["logits"][:, :6], a["logits"], rtol=1e-5, atol=1e-5)
-        for ours, theirs in zip(
-            jax.tree.leaves(moved["encoder"]), jax.tree.leaves(again["encoder"])
-        ):
-            np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+    x = np.full((2, 11 * 16), 7.0, np.float32)  # what lies beyond may be anything
+    x[:, : 6 * 16] = short["signal/PPG"]
+    *ours, moved = both(short)
+    *theirs, again = both(long | {"signal/PPG": x})
+    for a, b in zip(ours, theirs):
+        assert a.shape == (2, 6, 4)
+        np.testing.assert_allclose(b[:, :6], a, rtol=1e-5, atol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), moved, again)
 
 
-def test_a_night_without_the_signal_is_finite():
-    model = tiny()
-    batch = night(model, present=[[True], [False]])
-    logits = model.apply(*weights(model), batch)[0]["logits"]
-    assert logits.shape == (2, 8, 4) and np.isfinite(logits).all()
-
-
-def test_the_loop_trains_it():
-    config = recipe.get_config("smoke").to_dict()
-    configuration.check(config)
-    config["data"].update(night_hours=0.05, night_hours_longest=0.05)
-    objective = experiment.make_objective(config)
-    tx = optim.optimiser(config["optimiser"], 20, objective.frozen)
-    batch = night(objective, 2, objective.layout.sleep_epochs)
-    state = train_state.create(objective, tx, seed=0)
+def test_the_loop_trains_it_also_where_a_night_lacks_the_signal():
+    objective = Staging(tiny(), masking=(("PPG", 0.0),))
+    optimiser = recipe.get_config("smoke").optimiser.to_dict()
+    tx = optim.optimiser(optimiser, 20, objective.frozen)
+    batch = night(objective, 3, present=[[True], [True], [False]])
+    state = begun = train_state.create(objective, tx, seed=0)
     move = jax.jit(step.step_function(objective, tx))
     losses = []
-    for _ in range(8):
+    for _ in range(10):
         state, metrics = move(state, batch)
         assert not int(metrics["skipped"][0])
         losses.append(float(metrics["loss"][0]))
-    assert losses[-1] < losses[0]
-    before = train_state.create(objective, tx, seed=0)
-    changed = jax.tree.map(
-        lambda a, b: bool(np.any(np.asarray(a) != np.asarray(b))), state.params, before.params
-    )
-    assert all(jax.tree.leaves(changed))
+    assert np.isfinite(losses).all() and losses[-1] < losses[0]
+    for after, before in zip(jax.tree.leaves(state.params), jax.tree.leaves(begun.params)):
+        assert np.any(np.asarray(after) != np.asarray(before))
+
+
+def test_its_recipes_are_whole():
+    for variant in ("twin", "smoke"):
+        config = recipe.get_config(variant).to_dict()
+        configuration.check(config)
+        assert experiment.make_objective(config).layout.names == ("PPG",)
