@@ -28,16 +28,16 @@ from sleepfm_jax import config as configuration
 
 def get_config(variant: str = "") -> ConfigDict:
     """Variants: "", "twin" and "smoke"."""
-    if variant == "":
-        config = network(wav2sleep.get_config())
-        config.data.datasets = ("mesa",)
-        each_pass = wav2sleep.NIGHTS["mesa"] // config.batch_size
-        config.steps = 50 * each_pass
-        config.evaluators.validation.every = config.save_every = each_pass
-        return config
-    if variant not in ("twin", "smoke"):
+    if variant == "twin" or variant == "smoke":
+        return network(wav2sleep.get_config(variant))
+    if variant:
         raise ValueError(f"unknown variant {variant!r}: expected '', 'twin' or 'smoke'")
-    return network(wav2sleep.get_config(variant))
+    config = network(wav2sleep.get_config())
+    config.data.datasets = ("mesa",)
+    each_pass = wav2sleep.NIGHTS["mesa"] // config.batch_size
+    config.steps = 50 * each_pass
+    config.evaluators.validation.every = config.save_every = each_pass
+    return config
 
 
 def network(config: ConfigDict) -> ConfigDict:
@@ -50,5 +50,6 @@ def network(config: ConfigDict) -> ConfigDict:
         config.model[name] = before[name]
     config.model.max_channels = 2 * before.max_channels
     config.objective.masking = dict.fromkeys(config.objective.masking, 0.0)
-    config.evaluators.test.subsets = ("PPG",)
+    if "test" in config.evaluators:
+        config.evaluators.test.subsets = ("PPG",)
     return config
