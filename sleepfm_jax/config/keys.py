@@ -85,6 +85,11 @@ KINDS: dict[str, dict[str, Keys]] = {
                 "of electrodes; fourier_truncated is the published one",
                 choices=("none", "fourier", "fourier_truncated"),
             ),
+            "position_scale": Key(
+                0.1,
+                "gain that the code of an electrode's position starts with; 1: published",
+                above=0,
+            ),
             "dtype": Key("float32", "of the arithmetic", choices=("float32", "bfloat16")),
             "batch_statistics": Key(
                 "joint",
@@ -187,6 +192,12 @@ KEYS: Keys = {
         ),
         "mispaired": Key(
             False, "a control: training clips get each further modality from somebody else"
+        ),
+        "allow_leaks": Key(
+            (),
+            "datasets with people in two splits, as published lists have them: said, not refused",
+            form="names_or_none",
+            **_FREE,
         ),
         "label_fraction": Key(
             1.0, "of the training people, drawn by the seed; others are left out", above=0, high=1
