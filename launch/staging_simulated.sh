@@ -8,7 +8,7 @@
 # The same command goes on where an interrupted one stopped.
 #   SEEDS=3 bash launch/staging_simulated.sh RUN
 # trains each model three times; NO_MASKING=1 adds the model of all to which every signal is always
-# shown. PEOPLE in each cohort and HOURS of each recording can be given too, and FLAGS of every
+# shown, BASELINE=1 SleepPPG-Net of the pulse wave alone. PEOPLE in each cohort and HOURS of each recording can be given too, and FLAGS of every
 # training, such as FLAGS=--config.steps=20.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -16,7 +16,7 @@ mkdir -p "${1:-runs/staging_simulated}"
 workdir=$(cd "${1:-runs/staging_simulated}" && pwd)
 source=$workdir/recordings data=$workdir/data again=$workdir/second_scorer
 SEEDS=${SEEDS:-1} PEOPLE=${PEOPLE:-48} HOURS=${HOURS:-1} FLAGS=${FLAGS:-}
-joint=(joint ${NO_MASKING:+no_masking}) alone=(ecg ppg ecg_thx)
+joint=(joint ${NO_MASKING:+no_masking}) alone=(ecg ppg ecg_thx ${BASELINE:+sleepppg_net})
 . launch/environment.sh
 
 cohort() { # name, people, signals, seed, flags …; its people are nobody of another cohort

@@ -17,14 +17,15 @@ jointly is better than one trained on a single signal (docs/field.md §1.C).
 Variants:
 - "", "joint": all cohorts, signals left out at random;
 - "no_masking": the same, none is left out;
-- "ecg", "ppg", "ecg_thx": a model of these signals alone, on the cohorts that have them.
+- "ecg", "ppg", "ecg_thx": a model of these signals alone, on the cohorts that have them;
+- "sleepppg_net": as "ppg", but the baseline's network (configs/staging/sleepppg_net.py).
 Sizes are half of those of configs/staging/wav2sleep.py:twin and the steps too, so that all of it
 takes minutes on two CPU cores. Variant "smoke" runs in seconds.
 """
 
 from ml_collections import ConfigDict
 
-from configs.staging import wav2sleep
+from configs.staging import sleepppg_net, wav2sleep
 from sleepfm_jax import config as configuration
 
 COHORTS = {
@@ -43,7 +44,8 @@ ALL = 10**9
 
 
 def get_config(variant: str = "") -> ConfigDict:
-    """Variants: "", "joint", "no_masking", "ecg", "ppg", "ecg_thx" and "smoke"."""
+    """Variants: "", "joint", "no_masking", "ecg", "ppg", "ecg_thx", "sleepppg_net" and
+    "smoke"."""
     if variant == "smoke":
         config = _of_signals(wav2sleep.get_config("smoke"), COHORTS["all_signals"])
         config.data.datasets = ("simulated_psg",)
@@ -67,7 +69,12 @@ def get_config(variant: str = "") -> ConfigDict:
         return _alone(config, ("PPG",))
     if variant == "ecg_thx":
         return _alone(config, ("ECG", "THX"))
-    known = "'', 'joint', 'no_masking', 'ecg', 'ppg', 'ecg_thx' or 'smoke'"
+    if variant == "sleepppg_net":
+        scored = _alone(config, ("PPG",)).evaluators
+        config = sleepppg_net.network(config)
+        config.evaluators = scored
+        return config
+    known = "'', 'joint', 'no_masking', 'ecg', 'ppg', 'ecg_thx', 'sleepppg_net' or 'smoke'"
     raise ValueError(f"unknown variant {variant!r}: expected {known}")
 
 

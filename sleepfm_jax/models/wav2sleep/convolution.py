@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from sleepfm_jax.models.wav2sleep.convolve import convolve
 from sleepfm_jax.models.wav2sleep.norms import ACTIVATIONS, keep_inside, norm
 
 TORCH = nnx.initializers.variance_scaling(1 / 3, "fan_in", "uniform")  # PyTorch's default
@@ -60,18 +61,12 @@ class Convolution(nnx.Module):
         pad = (self.reach, 0) if self.backwards else (self.reach // 2,) * 2
         if memory is not None and self.backwards and self.reach:
             x, pad = memory.before(x, self.reach), (0, 0)
-        return jax.lax.conv_general_dilated(
-            x.astype(self.dtype),
-            self.kernel[...].astype(self.dtype),
-            (self.stride,),
-            [pad],
-            rhs_dilation=(self.dilation,),
-            dimension_numbers=("NWC", "WIO", "NWC"),
-        )
+        x, kernel = x.astype(self.dtype), self.kernel[...].astype(self.dtype)
+        return convolve(x, kernel, self.stride, self.dilation, pad)
 
 
 class ConvLayer(nnx.Module):
-    """Convolution → norm → activation."""
+    """Convolution → norm → activation; only the convolution's output is kept for gradients."""
 
     def __init__(
         self,
@@ -105,5 +100,14 @@ class ConvLayer(nnx.Module):
         self, x: jax.Array, inside: jax.Array, train: bool, memory: Memory | None = None
     ) -> jax.Array:
         """x [B, L, C] that is 0 outside the night, inside bool [B, E] → the same of [B, L', D]."""
-        h = ACTIVATIONS[self.activation](self.norm(self.conv(x, memory), inside, train))
-        return keep_inside(h, inside)
+        graph, params, stats = nnx.split(self.norm, nnx.Param, nnx.BatchStat)
+
+        def run(params, stats, h):
+            norm = nnx.merge(graph, params, stats)
+            h = ACTIVATIONS[self.activation](norm(h, inside, train))
+            return keep_inside(h, inside), nnx.state(norm, nnx.BatchStat)
+
+        # The rest is a few passes over it, cheaper to run again than to store.
+        h, stats = jax.checkpoint(run)(params, stats, self.conv(x, memory))
+        nnx.update(self.norm, stats)
+        return h

@@ -7,17 +7,26 @@ belong to, in equal parts, count. What lies outside enters no statistics, and co
 from __future__ import annotations
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from sleepfm_jax.models.heads.layers import BatchNorm
 
 EPSILON = 1e-5
 
+
+def gelu(x: jax.Array) -> jax.Array:
+    """The exact one, through erf as PyTorch has it: jax.nn.gelu's erfc takes four times as long on
+    CPU, and is only more accurate where both are nearly 0."""
+    return 0.5 * x * (1 + jax.lax.erf(x * np.array(math.sqrt(0.5), x.dtype)))
+
+
 ACTIVATIONS = {
-    "gelu": functools.partial(jax.nn.gelu, approximate=False),
+    "gelu": gelu,
     "relu": jax.nn.relu,
     "leaky": functools.partial(jax.nn.leaky_relu, negative_slope=0.01),
     "silu": jax.nn.silu,
