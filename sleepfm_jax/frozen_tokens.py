@@ -69,7 +69,7 @@ def frozen(config: Mapping[str, Any], layout: Any, workdir: Path) -> Frozen:
     given = data["token_folder"]
     place = folders.local(given, "config.data.token_folder") if given else workdir / FOLDER
     fingerprint = f"{encoder.fingerprint} {model!r}"
-    maker = TokenMaker(model.layout, embed, fingerprint, place)
+    maker = TokenMaker(model.layout, embed, fingerprint, place, encoder.preprocessing)
     identity = {"encoder": {"weights": encoder.fingerprint}}
     return Frozen({"maker": maker}, encoder.people, identity)
 
