@@ -1,4 +1,4 @@
-"""The two systems meet: an encoder's run → frozen tokens → a staging head → the table of subsets."""
+"""The two systems meet: an encoder's run → frozen tokens → a head → the table of subsets."""
 
 from __future__ import annotations
 

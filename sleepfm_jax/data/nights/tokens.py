@@ -210,7 +210,7 @@ def _order(layout: TokenLayout) -> np.ndarray:
 def _read(path: Path) -> dict[str, np.ndarray] | None:
     """A night from its file; None where it is not there, or is damaged: then it is made again."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as held, np.load(held, allow_pickle=False) as file:
             return dict(file)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile):
         return None
