@@ -93,6 +93,18 @@ _COHORT = flags.DEFINE_string(
     "Whose subjects these are: give datasets of the same people the same name, so that a probe "
     "finds those that a model was pretrained on. [default: the dataset's own]",
 )
+_SPLIT_LIST = flags.DEFINE_string(
+    "split_list",
+    None,
+    "A published list of which recording is in which split: a folder of train.txt, val.txt and "
+    "test.txt, or a .csv, .tsv or .json file. [default: the dataset's own, by person]",
+)
+_ALLOW_LEAKS = flags.DEFINE_bool(
+    "allow_leaks",
+    False,
+    "Build a --split_list that puts people into two splits; how many is said, here and in the "
+    "records, and training refuses them unless config.data.allow_leaks names the dataset.",
+)
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace other records in the same place.")
 
 
@@ -187,6 +199,8 @@ def builder_options(own: Mapping[str, Option] = MappingProxyType({})) -> dict[st
         "label_kind": _LABEL_KIND.value,
         "resampling": _RESAMPLING.value,
         "cohort": _COHORT.value,
+        "split_list": _SPLIT_LIST.value,
+        "allow_leaks": _ALLOW_LEAKS.value or None,
     }
     for name, option in own.items():
         text = flags.FLAGS[name].value
@@ -230,9 +244,12 @@ def main(argv: Sequence[str]) -> int:
             sys.stderr,
         )
         return 130
-    print(report.summary(report.load(builder.data_dir), str(builder.data_dir)))
+    made = report.load(builder.data_dir)
+    print(report.summary(made, str(builder.data_dir)))
     people = ", ".join(f"{n} in {split}" for split, n in counts.items())
-    print(f"Checked: subjects {people}; none in two of them.")
+    leaks = made["spec"].get("people_in_two_splits")
+    two = f"{leaks} in two of them, as listed" if leaks else "none in two of them"
+    print(f"Checked: subjects {people}; {two}.")
     print(f"Took {time.monotonic() - started:.1f} s.")
     return 0
 

@@ -10,12 +10,23 @@ A run's encoder becomes a file under PyTorch's names, for PyTorch or for others:
   python -m launch.convert --from=RUN --to=encoder.safetensors
   python -m launch.convert --from=RUN --to=encoder.pt
 
+wav2sleep goes both ways, too: published weights become a run that launch.stage takes, and a run of
+ours becomes a file, or the two files that wav2sleep is published as, which its own code loads:
+
+  python -m launch.convert --from=wav2sleep/state_dict.pth --to=RUN
+  python -m launch.stage --checkpoint=RUN --input=FOLDER --output=STAGED
+  python -m launch.convert --from=RUN/best --to=PUBLISHED/state_dict.pth
+
 Files are .safetensors, or .pt, .pth, .ckpt and .bin, which need PyTorch (pip install
 'sleepfm-jax[torch]') and are opened as weights only: a file with code in it is refused. Exit code 0
 means that --to is there.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from absl import app, flags
 
@@ -50,9 +61,10 @@ def main(argv: list[str]) -> int:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]!r}: flags begin with --")
     from configs import sleepfm
+    from configs.staging import wav2sleep as nights
     from sleepfm_jax import folders
     from sleepfm_jax.data.clips import preprocessing
-    from sleepfm_jax.interop import checkpoints, files, from_torch
+    from sleepfm_jax.interop import checkpoints, files, from_torch, wav2sleep
 
     source, target = folders.local(_FROM.value, "--from"), folders.local(_TO.value, "--to")
     if source.is_dir():
@@ -66,21 +78,35 @@ def main(argv: list[str]) -> int:
     model = from_torch(kind, named, faithful=_FAITHFUL.value, **options)
     if target.suffix in files.SUFFIXES:
         target.parent.mkdir(parents=True, exist_ok=True)
+        if kind == "wav2sleep" and target.name == files.PUBLISHED:
+            files.write_published(target, named, wav2sleep.published_cfg(model.module().sizes))
+            return _told(kind, named, source, target)
         said = {"kind": kind, "options": model.options}
         if "log_scale" in about:
             said["log_scale"] = about["log_scale"]
         files.write_weights(target, named, said)
     else:
+        config = sleepfm.get_config("reference").to_dict()
+        if kind == "wav2sleep":
+            config = nights.get_config("release2026").to_dict()
+            config["evaluators"]["test"]["subsets"] = ("all",)
+            config["keep_best"]["restore"] = False  # there is no other
+            if model.options["causal"] != "no":
+                config["data"]["night_normalisation"] = "causal_published"
         checkpoints.save_model(
             target,
             model,
-            config=sleepfm.get_config("reference").to_dict(),
+            config=config,
             preprocessing={
                 "sfreq": _TRAINED_SFREQ.value,
                 "preprocessing": preprocessing(_TRAINED_RESAMPLING.value),
             },
             log_scale=about.get("log_scale"),
         )
+    return _told(kind, named, source, target)
+
+
+def _told(kind: str, named: Mapping[str, Any], source: Path, target: Path) -> int:
     size = sum(value.size for value in named.values())
     print(f"{kind}, {len(named)} entries, {size:,} numbers: {source} -> {target}")
     return 0

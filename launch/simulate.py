@@ -8,9 +8,10 @@ write EDF+ files and a table of labels. With --pathology, the sleepers of simula
 diseases, unlabelled, at natural prevalence; --coupling says how much of what the EEG or the ECG
 shows of one the other modalities show too: at 0 nothing but what age explains and what the rate of
 the heart says, each by itself staying as it is. --signals=ECG,THX gives the sleepers of
-simulated_psg these channels and no others, for cohorts that do not share their signals. A folder
-that was begun with the same settings is continued, and may be given more subjects; any other
-non-empty folder is refused.
+simulated_psg these channels and no others, for cohorts that do not share their signals.
+--second_scorer=FOLDER writes there what a second person would score of each of its nights, for
+launch.subsets. A folder that was begun with the same settings is continued, and may be given more
+subjects; any other non-empty folder is refused.
 
   python -m launch.simulate --dataset=shhs --subjects=20 --faults=0.2 --out=simulated/shhs
   python -m launch.build --dataset=shhs --source=simulated/shhs --data_dir=records
@@ -74,6 +75,11 @@ _COUPLING = flags.DEFINE_float(
 _SIGNALS = flags.DEFINE_list(
     "signals", [], "simulated_psg: of ABD, ECG, EOG-L, EOG-R, PPG, THX; all others are left out."
 )
+_SECOND_SCORER = flags.DEFINE_string(
+    "second_scorer",
+    None,
+    "simulated_psg: folder, not in --out, of a second person's scoring of every night.",
+)
 _SECONDS = flags.DEFINE_integer(
     "seconds", None, "Archives of labelled EEG: length of a recording (default: each its own)."
 )
@@ -108,6 +114,8 @@ def main(argv: Sequence[str]) -> int:
         if name != "simulated_psg":
             raise app.UsageError(f"--signals is for simulated_psg, not for {name}")
         settings["signals"] = tuple(_SIGNALS.value)
+    if _SECOND_SCORER.value and name != "simulated_psg":
+        raise app.UsageError(f"--second_scorer is for simulated_psg, not for {name}")
     if name in _COHORTS and _FAULTS.value is not None:
         raise app.UsageError(f"--faults is for archives, not for {name}")
     for flag in (_SECONDS, _RARE):
@@ -124,6 +132,8 @@ def main(argv: Sequence[str]) -> int:
         written = f"{len(recordings)} recordings in {os.path.join(out, name)}"
     else:
         written = _COHORTS[name](out, **settings)
+        if _SECOND_SCORER.value:
+            cohorts.write_second_scorer(out, _SECOND_SCORER.value)
     logging.info("%s written in %.1f s", written, time.perf_counter() - begun)
     print(build_command(name, out))
     return 0

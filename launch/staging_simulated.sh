@@ -2,7 +2,8 @@
 # Staging from whatever signals a night has, on simulated cohorts, on a bare machine:
 #   bash launch/staging_simulated.sh [workdir]      (default workdir: runs/staging_simulated)
 # environment → three simulated cohorts that do not share their signals, and an unseen one → records
-# → one model of all, models of single signals → workdir/subsets.csv and workdir/report/index.html
+# → one model of all, models of single signals, a second scorer of every night
+# → workdir/subsets.csv and workdir/report/index.html
 # → launch.stage on a folder of recordings, one of them broken → workdir/staged/index.html.
 # The same command goes on where an interrupted one stopped.
 #   SEEDS=3 bash launch/staging_simulated.sh RUN
@@ -14,7 +15,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p "${1:-runs/staging_simulated}"
 workdir=$(cd "${1:-runs/staging_simulated}" && pwd)
-source=$workdir/recordings data=$workdir/data
+source=$workdir/recordings data=$workdir/data again=$workdir/second_scorer
 SEEDS=${SEEDS:-1} PEOPLE=${PEOPLE:-48} HOURS=${HOURS:-1} FLAGS=${FLAGS:-}
 joint=(joint ${NO_MASKING:+no_masking}) alone=(ecg ppg ecg_thx)
 heads=(${TOKENS:+token_linear token_lstm token_mixer})
@@ -23,7 +24,7 @@ heads=(${TOKENS:+token_linear token_lstm token_mixer})
 cohort() { # name, people, signals, seed, flags …; its people are nobody of another cohort
   local log=$workdir/build_$1.log
   python -m launch.simulate --dataset=simulated_psg --subjects="$2" --hours="$HOURS" --signals="$3" \
-    --seed="$4" --out="$source/$1" --workers=2 "${@:5}"
+    --seed="$4" --out="$source/$1" --workers=2 --second_scorer="$again/$1" "${@:5}"
   python -m launch.build --dataset=simulated_psg --cohort="$1" --source="$source/$1" \
     --data_dir="$data/$1" >"$log" || { cat "$log"; return 1; }
   tail -n 3 "$log"
@@ -94,7 +95,12 @@ models=""
 for variant in "${joint[@]}" "${alone[@]}" "${heads[@]}"; do
   models+="${models:+;}$variant=$(runs "$variant")"
 done
-timed table python -m launch.subsets --models="$models" --workdir="$workdir"
+scorings=""
+for name in ecg_thx ppg all_signals unseen; do
+  scorings+="${scorings:+;}$name=$again/$name"
+done
+timed table python -m launch.subsets --models="$models" --second_scorer="$scorings" \
+  --workdir="$workdir"
 timed stage stage
 all=$(IFS=,; echo "${seconds[*]}")
 python -m launch.report --workdir="$workdir" --seconds="$all,all=$SECONDS"

@@ -112,6 +112,9 @@ class Evaluation:
             "steps": [int(state.step)],
             "input_scaling": self._config["data"]["input_scaling"],
         }
+        told = {f"{row['split']} of {dataset}" for dataset in names}
+        if leaks := {k: n for k, n in self._division.leaks.items() if k in told}:
+            about["leaks"] = leaks  # people who were trained on, and are scored all the same
         seeds = np.array([self._config["seed"]])
         return dataclasses.replace(found, seeds=seeds, about=about | dict(found.about))
 

@@ -35,7 +35,7 @@ ONLY_IN = {
         "sleepfm_jax.recordings.formats.brainvision_eeglab",
         "launch.bench",
     ),
-    "mne_bids": ("data_builders",),
+    "mne_bids": ("data_builders", "sleepfm_jax.recordings.bids.layout"),
     # The modules that read or write files through a library, each for one format.
     "wfdb": ("sleepfm_jax.recordings.formats.wfdb_samples", "sleepfm_jax.simulation.archives"),
     "h5py": (
@@ -50,6 +50,7 @@ ONLY_IN = {
     "flax.nnx": tuple(f"sleepfm_jax.{name}" for name in ("models", "interop")),
     "torch": ("sleepfm_jax.interop.files", "launch.bench.replica", "launch.bench.finetune"),
     "safetensors": ("sleepfm_jax.interop.files",),
+    "yaml": ("sleepfm_jax.interop.files",),
     "ml_collections": ("configs", "launch"),
     "configs": ("configs", "launch"),
     "launch": ("launch",),

@@ -34,6 +34,7 @@ from data_builders.engine import (
     quality_page,
     record_features,
     runners,
+    split_lists,
     storage,
     work_unit,
 )
@@ -80,6 +81,9 @@ class RecordsBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registrat
         resampling: polyphase or reference, see `sleepfm_jax.signals.dsp.resample`.
         cohort: whose subjects these are (`sleepfm_jax.data.people`); the dataset's name when
             None. Datasets of the same people must name the same cohort.
+        split_list: a published list of which recording is in which split (`split_lists`), taken in
+            place of the builder's own splits.
+        allow_leaks: build a list that puts people into two splits; the records say how many.
         kwargs: what TFDS gives to any builder.
     """
 
@@ -106,6 +110,8 @@ class RecordsBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registrat
         seed: int = 0,
         resampling: str = "polyphase",
         cohort: str | None = None,
+        split_list: str | os.PathLike[str] | None = None,
+        allow_leaks: bool = False,
         **kwargs: Any,
     ):
         if label_kind is not None and label_kind not in LABEL_KINDS:
@@ -114,7 +120,11 @@ class RecordsBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registrat
             )
         self.label_kind, self.seed = label_kind, seed
         self.cohort = cohort or self.COHORT or self.name
+        self.allow_leaks = allow_leaks
+        if allow_leaks and split_list is None:
+            raise BuildError("--allow_leaks is for a --split_list: other splits are by subject")
         try:
+            self.split_list = None if split_list is None else storage.as_path(split_list)
             self.source = None if source is None else storage.as_path(source)
             self.spec = ClipSpec(
                 float(self.SFREQ if sfreq is None else sfreq),
@@ -134,6 +144,8 @@ class RecordsBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registrat
             "seed": seed,
             "resampling": resampling,
             "cohort": cohort,
+            "split_list": split_list,
+            "allow_leaks": allow_leaks,
         }
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -244,11 +256,14 @@ class RecordsBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registrat
         if root != self.source and progress:
             progress(f"The archive is in {root}")
         plan = self.plan()
-        people.refuse_shared(
-            ((s.subject, s.split) for s in plan.sources if s.problem is None),
-            where=f"--source={root}",
-            advice="Give all recordings of a subject one split",
-        )
+        if self.split_list is None:
+            people.refuse_shared(
+                ((s.subject, s.split) for s in plan.sources if s.problem is None),
+                where=f"--source={root}",
+                advice="Give all recordings of a subject one split",
+            )
+        else:
+            plan = self._as_listed(plan)
         spec = dataclasses.replace(
             self.spec,
             label_kind=plan.label_kind,
@@ -270,6 +285,18 @@ class RecordsBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registrat
         with dataset_folder.staging(final, [u.key for u in units]) as folder:
             results = _results(units, folder, run, progress or (lambda line: None))
             self._finish(final, folder, plan, spec, results, fingerprint)
+
+    def _as_listed(self, plan: Plan) -> Plan:
+        """The plan with the splits of `split_list`.
+
+        Raises:
+            BuildError: the list cannot be read, or does not fit.
+            LeakError: a person in two splits, and leaks are not allowed.
+        """
+        sources, notes = split_lists.apply(plan.sources, self.split_list)
+        if not self.allow_leaks:
+            split_lists.refuse(sources, self.split_list)
+        return dataclasses.replace(plan, sources=sources, notes=(*plan.notes, *notes))
 
     def _units(self, root: storage.AnyPath, plan: Plan, spec: ClipSpec) -> list[WorkUnit]:
         """Groups the recordings that can be read, split by split in the plan's order, by size."""
@@ -328,11 +355,17 @@ class RecordsBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registrat
             "seed": self.seed,
             **plan.metadata,
         }
+        subjects, notes = subjects_by_split(reports), list(plan.notes)
+        if self.split_list is not None:
+            listed, said = split_lists.told(subjects, self.split_list.name)
+            metadata, notes = metadata | listed, notes + said
         asked = {"dataset": self.name, "version": str(self.version), **metadata}
-        notes = [*plan.notes, *build_report.empty_splits(reports), *build_report.copies(reports)]
+        notes += [*build_report.empty_splits(reports), *build_report.copies(reports)]
         asked |= {"notes": notes, "fingerprint": fingerprint}
         report = build_report.assemble(reports, asked, results)
-        manifest = people.manifest(self.cohort, subjects_by_split(reports))
+        manifest = people.manifest(self.cohort, subjects)
+        if self.allow_leaks:
+            manifest["leaks_allowed"] = self.split_list.name
         documents = {
             provenance.FILENAME: provenance.pack(report),
             quality_page.FILENAME: quality_page.render(report),

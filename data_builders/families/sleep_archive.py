@@ -146,6 +146,14 @@ class SleepArchiveBuilder(RecordsBuilder, skip_registration=True):
         """The split that the archive gives a recording, or None."""
         return None
 
+    def families_of(self, root: storage.AnyPath, listed: Sequence[str]) -> Mapping[str, str]:
+        """{subject: family} of those who have relatives in the archive: these share a split.
+
+        Args:
+            listed: every file below `root`.
+        """
+        return {}
+
     def plan(self) -> Plan:
         root = self.require_source()
         if self.label_kind not in (None, "staging", "none"):
@@ -163,9 +171,9 @@ class SleepArchiveBuilder(RecordsBuilder, skip_registration=True):
                 f"it{found}"
             )
         official = {p: self.official_split(p) for p in known}
-        drawn = by_subject(
-            (self.subject_of(m) for p, m in known.items() if official[p] is None), self.seed
-        )
+        family = self.families_of(root, listed)
+        undecided = [self.subject_of(m) for p, m in known.items() if official[p] is None]
+        drawn = by_subject((family.get(s, s) for s in undecided), self.seed)
         sources, used = [], set()
         for path in candidates:
             match = known.get(path)
@@ -180,7 +188,7 @@ class SleepArchiveBuilder(RecordsBuilder, skip_registration=True):
                     path=path,
                     subject=subject,
                     recording=PurePosixPath(path).stem,
-                    split=official[path] or drawn[subject],
+                    split=official[path] or drawn[family.get(subject, subject)],
                     hypnogram=annotations[0] if annotations else None,
                     files=self.files_of(path, match, files),
                     problem=_problem(path, files, annotations),
@@ -197,8 +205,12 @@ class SleepArchiveBuilder(RecordsBuilder, skip_registration=True):
         return Plan(
             tuple(sources),
             "none" if self.label_kind == "none" else "staging",
-            notes=(*self.NOTES, *_notes(built, spare)),
+            notes=(*self.NOTES, *self.notes_on(family, built), *_notes(built, spare)),
         )
+
+    def notes_on(self, family: Mapping[str, str], built: Sequence[Source]) -> Sequence[str]:
+        """What to say of `families_of`."""
+        return ()
 
     def is_extra(self, path: str, files: ByName) -> bool:
         """Does an annotation file that was not chosen belong to a recording all the same?"""

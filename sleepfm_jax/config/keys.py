@@ -193,6 +193,12 @@ KEYS: Keys = {
         "mispaired": Key(
             False, "a control: training clips get each further modality from somebody else"
         ),
+        "allow_leaks": Key(
+            (),
+            "datasets with people in two splits, as published lists have them: said, not refused",
+            form="names_or_none",
+            **_FREE,
+        ),
         "label_fraction": Key(
             1.0, "of the training people, drawn by the seed; others are left out", above=0, high=1
         ),

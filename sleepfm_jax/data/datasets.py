@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -253,18 +253,22 @@ def find_dataset(data_dir: str | Path, name: str) -> Path:
 
 
 def check_no_leak(
-    data_dir: str | Path, names: Sequence[str], earlier: frozenset[str] = frozenset()
-) -> None:
+    data_dir: str | Path,
+    names: Sequence[str],
+    earlier: frozenset[str] = frozenset(),
+    allowed: Collection[str] = (),
+) -> dict[str, int]:
     """Nobody of the training splits of the named datasets is in another split of any of them.
 
     Args:
       earlier: pseudonyms of whom the weights had been trained on before; nor is any of these.
+      allowed, returned: as in `people.refuse_leak`.
 
     Raises:
       LeakError: says how many are, and where: two datasets of one cohort, split apart.
     """
     found = {name: people.read(find_dataset(data_dir, name)) for name in names}
-    people.refuse_leak_between(found, earlier)
+    return people.refuse_leak_between(found, earlier, allowed)
 
 
 def has_split(data_dir: str | Path, name: str, split: str) -> bool:

@@ -43,6 +43,8 @@ class Division:
     Attributes:
       names: of the datasets that are trained on.
       records: those that the training rows are among.
+      leaks: {"test of wsc": people of it who were trained on}, of datasets that
+        `config.data.allow_leaks` names, where `check_no_leak` found any.
 
     Raises:
       ConfigError: the rows are nights, and something is asked for that only clips have.
@@ -63,6 +65,7 @@ class Division:
         self._found: dict[tuple, np.ndarray] = {}
         self._made: dict[int, Examples] = {}
         self._nights = layout.examples in OF_NIGHTS
+        self.leaks: dict[str, int] = {}
         for key in _OF_CLIPS if self._nights else ():
             if self._data[key]:
                 raise ConfigError(
@@ -124,7 +127,8 @@ class Division:
     def check_no_leak(
         self, rows: Iterable[Mapping[str, Any]], earlier: frozenset[str] = frozenset()
     ) -> None:
-        """Nobody is scored who was trained on, here or before.
+        """Nobody is scored who was trained on, here or before; but of the datasets that
+        `config.data.allow_leaks` names they are counted (`leaks`) and logged.
 
         Args:
           rows: of `config.evaluators`. All splits of the run's datasets are held to be scored,
@@ -134,21 +138,33 @@ class Division:
         Raises:
           LeakError: how many, who and where.
         """
+        allowed = self._data["allow_leaks"]
         if not self._data["folds"]:
-            datasets.check_no_leak(self._data_dir, self.names, earlier)
+            self._add(datasets.check_no_leak(self._data_dir, self.names, earlier, allowed))
         scored = self._scored(rows)
-        people.refuse_leak(
-            self._rows(self.names, TRAIN).people(),
-            scored,
-            what_trained=f"the training part of {' or '.join(self.names)}",
-            advice="Score other people, or build both with the same split",
+        self._add(
+            people.refuse_leak(
+                self._rows(self.names, TRAIN).people(),
+                scored,
+                what_trained=f"the training part of {' or '.join(self.names)}",
+                advice="Score other people, or build both with the same split",
+                allowed=allowed,
+            )
         )
-        people.refuse_leak(
-            earlier,
-            scored,
-            what_trained="the training of what config.data.encoder or config.initialise_from names",
-            advice="Score other people, or start from a run without them",
+        self._add(
+            people.refuse_leak(
+                earlier,
+                scored,
+                what_trained="the training of what config.data.encoder or "
+                "config.initialise_from names",
+                advice="Score other people, or start from a run without them",
+                allowed=allowed,
+            )
         )
+
+    def _add(self, found: Mapping[str, int]) -> None:
+        for place, count in found.items():
+            self.leaks[place] = max(count, self.leaks.get(place, 0))
 
     def _scored(self, rows: Iterable[Mapping[str, Any]]) -> dict[str, Iterable[str]]:
         """{where: pseudonyms} of what is scored besides the splits of the run's datasets."""

@@ -15,9 +15,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+from absl import logging
 
 from sleepfm_jax.errors import DatasetError, LeakError
 
@@ -39,10 +41,13 @@ class People:
     Attributes:
       cohort: the salt of the pseudonyms.
       splits: pseudonyms by split; a split without records may be missing.
+      leaks_allowed: the published list that the splits are of, where people were allowed to be in
+        two of them; "" otherwise.
     """
 
     cohort: str
     splits: Mapping[str, frozenset[str]]
+    leaks_allowed: str = ""
 
     def pseudonym(self, subject: str) -> str:
         """That of a subject of this dataset."""
@@ -84,7 +89,8 @@ def read(folder: Path) -> People:
         cohort, subjects = found["cohort"], found["subjects"]
         if not isinstance(cohort, str) or not all(isinstance(s, list) for s in subjects.values()):
             raise ValueError("no cohort and lists of subjects in it")
-        return People(cohort, {split: frozenset(names) for split, names in subjects.items()})
+        splits = {split: frozenset(names) for split, names in subjects.items()}
+        return People(cohort, splits, str(found.get("leaks_allowed", "")))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DatasetError(
             f"{folder}: does not say who is in its splits ({FILENAME}: {error}): build it again"
@@ -144,8 +150,13 @@ def describe_leak(
 
 
 def refuse_leak(
-    trained: Iterable[str], scored: Mapping[str, Iterable[str]], *, what_trained: str, advice: str
-) -> None:
+    trained: Iterable[str],
+    scored: Mapping[str, Iterable[str]],
+    *,
+    what_trained: str,
+    advice: str,
+    allowed: Collection[str] = (),
+) -> dict[str, int]:
     """Refuses to score people who were trained on.
 
     Args:
@@ -154,22 +165,42 @@ def refuse_leak(
         {"test of visit2": …}.
       what_trained: where `trained` are, for the message: "the checkpoint's pretraining".
       advice: what to do; the message ends with it.
+      allowed: datasets, "visit2", whose people are not refused; how many there are is logged.
+
+    Returns:
+      {place: how many of it were trained on}, of the places that are allowed; none where nobody is.
 
     Raises:
       LeakError: how many, who (the first five) and where.
     """
-    if found := leaked(trained, scored):
-        words = describe_leak(found, scored, what_trained=what_trained)
+    trained = frozenset(trained)
+    free = {place for place in scored if place.partition(" of ")[2] in allowed}
+    refused = {place: names for place, names in scored.items() if place not in free}
+    if found := leaked(trained, refused):
+        words = describe_leak(found, refused, what_trained=what_trained)
         raise LeakError(f"{words}; their figures would be optimistic. {advice}")
+    told = {}
+    for place in sorted(free):
+        if found := leaked(trained, {place: scored[place]}):
+            words = describe_leak(found, {place: scored[place]}, what_trained=what_trained)
+            logging.warning("config.data.allow_leaks: %s; these figures are optimistic", words)
+            told[place] = len(found)
+    return told
 
 
 def refuse_leak_between(
-    datasets: Mapping[str, People], earlier: frozenset[str] = frozenset()
-) -> None:
+    datasets: Mapping[str, People],
+    earlier: frozenset[str] = frozenset(),
+    allowed: Collection[str] = (),
+) -> dict[str, int]:
     """Refuses datasets {name: people}, trained on together, that split the same people apart.
 
     Args:
       earlier: pseudonyms of whom the weights had been trained on before.
+      allowed: of the datasets: see `refuse_leak`.
+
+    Returns:
+      As `refuse_leak`.
 
     Raises:
       LeakError: somebody of a training split, or of `earlier`, is in another split of one of them.
@@ -181,18 +212,28 @@ def refuse_leak_between(
         for split, names in people.splits.items()
         if split != "train"
     }
-    refuse_leak(
+    lists = [name for name, people in datasets.items() if people.leaks_allowed]
+    advice = "Build them with the same split, or use one of them"
+    if lists := [name for name in lists if name not in allowed]:
+        advice = (
+            f"The splits of {' and '.join(lists)} are a published list that leaks: to score it all "
+            f"the same, config.data.allow_leaks={tuple(lists)}"
+        )
+    here = refuse_leak(
         trained,
         scored,
         what_trained=f"the training split of {' or '.join(datasets)}",
-        advice="Build them with the same split, or use one of them",
+        advice=advice,
+        allowed=allowed,
     )
-    refuse_leak(
+    before = refuse_leak(
         earlier,
         scored,
         what_trained="the training of what config.data.encoder or config.initialise_from names",
         advice="Build this with the split of that run, or start from another",
+        allowed=allowed,
     )
+    return {place: max(here.get(place, 0), before.get(place, 0)) for place in here | before}
 
 
 def some(found: Mapping[str, list[str]]) -> str:

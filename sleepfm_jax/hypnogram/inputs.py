@@ -10,6 +10,8 @@ from pathlib import Path
 
 from sleepfm_jax.errors import RecordingError
 from sleepfm_jax.recordings.bids.events import add_events
+from sleepfm_jax.recordings.bids.layout import CHANNELS, DESCRIPTION, EVENTS, EVENTS_JSON, Layout
+from sleepfm_jax.recordings.bids.tables import add_channel_table, read_channel_table
 from sleepfm_jax.recordings.read import Recording, read_recording, score
 
 SUFFIXES = (".edf", ".bdf", ".gdf", ".vhdr", ".set", ".hea")
@@ -69,12 +71,29 @@ def read(path: Path) -> tuple[Recording, str | None, list[str]]:
     """A recording with its stages, where they came from ("" of the file itself, None where there
     are none), and notes on a scoring that could not be read.
 
+    In a BIDS folder `channels.tsv` says of what sensor a channel is whose label says nothing, and
+    which are bad: these have no samples. It is read as a build of that folder reads it.
+
     Raises:
-      RecordingError: it cannot be read.
+      RecordingError: it cannot be read, or its `channels.tsv` cannot.
     """
-    recording = read_recording(path, subject=path.stem)
+    tables = bids_tables(path)
+    channels = [read_channel_table(file) for file in tables if file.name.endswith(CHANNELS)]
+    modalities = channels[0].modalities if channels else None  # one at most
+    recording = read_recording(path, subject=path.stem, modalities=modalities)
+    for table in channels:
+        add_channel_table(recording, table)
     notes: list[str] = []
-    for scoring in _scorings(path):
+    if events := [file for file in tables if file.name.endswith(EVENTS)]:
+        before = recording.stages
+        sidecars = [file for file in tables if file.name.endswith(EVENTS_JSON)]
+        try:
+            add_events(recording, events[0], sidecars, stages=True)
+        except RecordingError as error:
+            notes.append(f"hypnogram {events[0].name} not used: {error.cause}")
+        if recording.stages is not before:
+            return recording, events[0].name, notes
+    for scoring in scorings_beside(path):
         try:
             if scoring.suffix == ".tsv":
                 before = recording.stages
@@ -91,7 +110,29 @@ def read(path: Path) -> tuple[Recording, str | None, list[str]]:
     return recording, None if recording.stages is None else "", notes
 
 
-def _scorings(path: Path) -> list[Path]:
+def bids_tables(path: Path) -> list[Path]:
+    """The tables of a BIDS folder that speak of a recording in it (`bids.layout.Layout.sidecars`);
+    none where it lies in no such folder.
+
+    Raises:
+      RecordingError: two tables speak of it alike.
+    """
+    path = path.absolute()
+    root = next((p for p in path.parents if (p / DESCRIPTION).is_file()), None)
+    if root is None or not path.relative_to(root).parts[0].startswith("sub-"):
+        return []  # of derivatives/ and sourcedata/ these tables do not speak
+    # Tables that apply are in the recording's folder or above it: the rest need not be listed.
+    above = [p for p in path.parents if p == root or p.is_relative_to(root)]
+    files = [
+        p.relative_to(root).as_posix() for folder in above for p in folder.iterdir() if p.is_file()
+    ]
+    found, unclear = Layout(files, SUFFIXES).sidecars(path.relative_to(root).as_posix())
+    if unclear:
+        raise RecordingError(path, unclear)
+    return [root / name for name in found]
+
+
+def scorings_beside(path: Path) -> list[Path]:
     """Files beside a recording that hold its stages under one of the usual names."""
     stem = path.stem
     candidates = [f"{stem}-Hypnogram.edf", f"Hypnogram_{stem}.txt"]

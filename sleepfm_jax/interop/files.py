@@ -1,6 +1,8 @@
 """Files of PyTorch weights: `.pt` (and `.pth`, `.ckpt`, `.bin`) and `.safetensors`.
 
-PyTorch is needed for the former only: pip install 'sleepfm-jax[torch]'.
+wav2sleep is published as two files in a folder, `state_dict.pth`, bare, and `config.yaml`; under
+that name both are read and written. PyTorch is needed for all but `.safetensors`:
+pip install 'sleepfm-jax[torch]'.
 """
 
 from __future__ import annotations
@@ -15,11 +17,15 @@ from typing import Any
 import numpy as np
 import safetensors
 import safetensors.numpy
+import yaml
 
 from sleepfm_jax.errors import WeightsError
 
 PICKLES = (".pt", ".pth", ".ckpt", ".bin")
 SUFFIXES = (*PICKLES, ".safetensors")
+PUBLISHED, CONFIG = "state_dict.pth", "config.yaml"
+"""As wav2sleep calls its two files."""
+
 LOG_SCALE = "temperature"  # as the published checkpoints call the log of the logit scale
 
 
@@ -44,7 +50,42 @@ def read_weights(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any
             raise WeightsError(f"{path}: not a safetensors file: {error}") from error
     if path.suffix not in PICKLES:
         raise WeightsError(f"{path}: expected a file named {', '.join(SUFFIXES)}")
-    return _read_pickle(path)
+    state_dict, about = _read_pickle(path)
+    beside = path.with_name(CONFIG)
+    if path.name == PUBLISHED and beside.is_file():
+        about |= {"options": {"cfg": read_config(beside)}, "kind": "wav2sleep"}
+    return state_dict, about
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """A published configuration.
+
+    Raises:
+      WeightsError: it is no YAML of a mapping.
+    """
+    try:
+        found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise WeightsError(f"{path}: cannot be read ({error})") from error
+    if not isinstance(found, dict):
+        raise WeightsError(f"{path}: holds no configuration")
+    return found
+
+
+def write_published(
+    path: str | Path, state_dict: Mapping[str, np.ndarray], cfg: Mapping[str, Any]
+) -> None:
+    """Writes `state_dict.pth`, of tensors and nothing else, and `config.yaml` beside it.
+
+    Raises:
+      WeightsError: PyTorch is missing, or a `config.yaml` is there already.
+    """
+    path = Path(path)
+    torch, beside = _torch(path), path.with_name(CONFIG)
+    if beside.exists():
+        raise WeightsError(f"{beside} is there already: give another folder")
+    torch.save({k: torch.from_numpy(np.array(v)) for k, v in state_dict.items()}, path)
+    beside.write_text(yaml.safe_dump(dict(cfg)), encoding="utf-8")
 
 
 def _read_pickle(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

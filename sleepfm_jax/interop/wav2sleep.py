@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import functools
 import json
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 
-from sleepfm_jax.errors import WeightsError
+from sleepfm_jax.errors import ConfigError, WeightsError
 from sleepfm_jax.interop import names
 from sleepfm_jax.models.pure import Pure
-from sleepfm_jax.models.wav2sleep.keys import Sizes
+from sleepfm_jax.models.wav2sleep.keys import KEYS, Sizes, sizes
 from sleepfm_jax.models.wav2sleep.network import Network
 
 if TYPE_CHECKING:
@@ -92,15 +93,115 @@ def make(sd: StateDict, options: dict[str, Any]):
         if options[name] is None:
             options[name] = value
     options["cfg"] = None  # all that it said is in the others
-    sizes = _sizes(sd, options)
+    read_off = _sizes(sd, options)
     for name in list(sd):
         if name == TOKENS and sd[name].shape[:2] == (1, 1):
             sd[name] = sd[name][0, 0]
         elif _is_channel_norm(name, sd) and sd[name].ndim == 3:
             sd[name] = sd[name][0, :, 0]
-    call = functools.partial(PublishedCall, sizes)
+    call = functools.partial(PublishedCall, read_off)
     pairs = names.wav2sleep(*Pure(lambda rngs: call(rngs=rngs)).shapes())
     return call, pairs
+
+
+def options_of(network: Sizes) -> dict[str, Any]:
+    """`OPTIONS` of a network of ours: what its weights do not tell."""
+    names_ = [name for name, _ in network.signals]
+    same = set(OPTIONS) - {"cfg", "signal_map"}
+    return {"cfg": None, "signal_map": dict(zip(names_, network.encoders))} | {
+        name: getattr(network, name) for name in sorted(same)
+    }
+
+
+def published_cfg(network: Sizes) -> dict[str, Any]:
+    """A network's configuration as the release has it (`config.yaml`).
+
+    Raises:
+      WeightsError: the release has no such network.
+    """
+    if network.variant != "release2026":
+        raise WeightsError(f"variant {network.variant!r} has no published configuration")
+    module = "wav2sleep.models.wav2sleep"
+    names_ = [name for name, _ in network.signals]
+    encoders = {
+        "_target_": f"{module}.SignalEncoders",
+        "activation": network.activation,
+        "causal": network.causal != "no",
+        "chunk_causal": network.causal == "chunk",
+        "feature_dim": network.width,
+        "initial_channels": network.initial_channels,
+        "max_channels": network.max_channels,
+        "norm": network.norm,
+        "output_norm": network.output_norm,
+        "signal_map": dict(zip(names_, network.encoders)),
+        "use_residual": network.residual,
+    }
+    if network.signal_embedding:
+        encoders["embed_signals"] = True
+    mixer = {
+        "_target_": f"{module}.MultiModalAttentionEmbedder",
+        "activation": network.mixer_activation,
+        "dim_ff": network.mlp_dim,
+        "dropout": network.dropout,
+        "feature_dim": network.width,
+        "layers": network.mixer_layers,
+        "nhead": network.heads,
+    }
+    if network.registers:
+        mixer["register_tokens"] = network.registers
+    sequence = {
+        "_target_": f"{module}.SequenceCNN",
+        "activation": network.sequence_activation,
+        "causal": network.backwards,
+        "dropout": network.dropout,
+        "feature_dim": network.width,
+        "kernel_size": network.sequence_kernel,
+        "norm": network.sequence_norm,
+        "num_dilations": network.dilations,
+        "num_layers": network.sequence_blocks,
+    }
+    return {
+        "_target_": f"{module}.Wav2Sleep",
+        "epoch_mixer": mixer,
+        "num_classes": network.classes,
+        "sequence_mixer": sequence,
+        "signal_encoders": encoders,
+    }
+
+
+def section(of_sizes: Sizes) -> dict[str, Any]:
+    """The keys of `config.model` that give this network; its encoders may be called otherwise.
+
+    Raises:
+      WeightsError: no configuration of ours gives it.
+    """
+    groups = Counter(of_sizes.encoders)
+    several = sorted(name for name, count in groups.items() if count > 1)
+    if len(several) > 1:
+        raise WeightsError(f"encoders {', '.join(several)} are each shared: ours share one")
+    names_ = [name for name, _ in of_sizes.signals]
+    shared = [n for n, encoder in zip(names_, of_sizes.encoders) if encoder in several]
+    found = {name: getattr(of_sizes, name) for name in KEYS if name not in ("signals", "shared")}
+    found |= {"signals": tuple(names_), "shared": tuple(shared)}
+    try:
+        ours = sizes(found)
+    except (ConfigError, ValueError) as error:
+        raise WeightsError(str(error)) from error
+    if ours.signals != of_sizes.signals:
+        raise WeightsError(
+            f"samples a sleep_epoch are {dict(of_sizes.signals)}; nights have {dict(ours.signals)}"
+        )
+    if ours.backwards != of_sizes.backwards:
+        raise WeightsError("its encoders and its mixer of the night are not both causal")
+    return found
+
+
+def called(params: Mapping[str, Any], names_: Mapping[str, str]) -> dict[str, Any]:
+    """A tree with other names of its encoders, {now: then}; those that are not named stay."""
+    if "encoders" not in params:
+        return dict(params)
+    encoders = {names_.get(name, name): tree for name, tree in params["encoders"].items()}
+    return {**params, "encoders": encoders}
 
 
 def torch_shapes(sd: dict[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from sleepfm_jax.errors import SimulationError
+from sleepfm_jax.recordings.formats.edf_bytes import open_edf
+from sleepfm_jax.recordings.scorings.hypnogram import read_stages
 from sleepfm_jax.signals import SLEEP_EPOCH_SECONDS
 from sleepfm_jax.simulation import sleepers
 from sleepfm_jax.simulation.body import awake
@@ -28,6 +30,7 @@ from sleepfm_jax.simulation.body.traits import draw_subject
 from sleepfm_jax.simulation.edf_writer import write_edf, write_hypnogram
 from sleepfm_jax.simulation.montage import SIGNAL_KINDS
 from sleepfm_jax.simulation.processes import each_subject
+from sleepfm_jax.simulation.second_scorer import second_scorer
 
 VERSION = 1  # of the simulation; raised whenever the same seed would give other bytes
 COLUMNS = ("path", "subject", "split", "label", "hypnogram")
@@ -85,6 +88,44 @@ def write_psg_cohort(
     if signals:
         settings["signals"] = sorted(signals)
     return _write(Path(out), settings, subjects, workers, _psg_subject)
+
+
+def write_second_scorer(cohort: str | os.PathLike, out: str | os.PathLike) -> Path:
+    """Write what a second person would say of every night of a cohort (`second_scorer`).
+
+    Args:
+      cohort: folder of `write_psg_cohort`; nothing in it changes.
+      out: folder to fill: `<subject>-Hypnogram.edf`, `second_scorer.json`. Not in `cohort`, where a
+        builder would find two scorings of a night. One that was begun for the same is continued.
+
+    Returns:
+      `out`.
+
+    Raises:
+      SimulationError: no such cohort, or a folder that holds something else, or lies in `cohort`.
+    """
+    cohort, out = Path(cohort), Path(out)
+    try:
+        settings = json.loads((cohort / "simulation.json").read_text(encoding="utf-8"))
+        with (cohort / "table.csv").open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except OSError as error:
+        raise SimulationError(f"{cohort}: no simulated cohort in it ({error})") from error
+    if settings["dataset"] != "simulated_psg":
+        raise SimulationError(f"{cohort}: nobody sleeps in {settings['dataset']}")
+    if out.resolve().is_relative_to(cohort.resolve()):
+        raise SimulationError(f"{out} lies in the cohort: give second scorings another folder")
+    _claim(out, {"version": VERSION, "second scorer of": settings}, "second_scorer.json")
+    for index, row in enumerate(rows):
+        if (out / row["hypnogram"]).exists():
+            continue
+        start = open_edf(cohort / row["hypnogram"]).start
+        first = read_stages(
+            cohort / row["hypnogram"], start=start, duration=settings["hours"] * 3600
+        )
+        said = second_scorer(first.stages, generator(sleepers.KEY, settings["seed"], index, 11))
+        write_hypnogram(out / row["hypnogram"], said, subject=row["subject"], start=start)
+    return out
 
 
 def write_wake_eeg(
@@ -289,9 +330,9 @@ def _write(
     return table
 
 
-def _claim(out: Path, settings: dict) -> None:
+def _claim(out: Path, settings: dict, name: str = "simulation.json") -> None:
     """Make the folder ours, or refuse; an unfinished or smaller run of the same is continued."""
-    marker = out / "simulation.json"
+    marker = out / name
     if marker.is_file():
         held = json.loads(marker.read_text(encoding="utf-8"))
         if held != settings:
@@ -302,7 +343,7 @@ def _claim(out: Path, settings: dict) -> None:
         return
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise SimulationError(
-            f"{out} is not empty and holds no simulation.json: choose a new or an empty "
+            f"{out} is not empty and holds no {name}: choose a new or an empty "
             "folder, or empty that one first"
         )
     out.mkdir(parents=True, exist_ok=True)

@@ -29,7 +29,7 @@ from sleepfm_jax.report.staging import published, stored
 SUBSETS = (
     *("model", "cohort", "signals", "kappa", "low", "high", "people"),
     *("nights", "seeds", "unseen", "median_night_kappa", "median_low", "median_high"),
-    *("accuracy", "f1", "classes", "published", "published_variant"),
+    *("accuracy", "f1", "classes", "published", "published_variant", "leaked"),
 )
 GAINS = (
     *("cohort", "signals", "model", "against", "metric", "gain", "low", "high", "people"),
@@ -86,7 +86,10 @@ def scored(rows: Mapping[str, Predictions], order: Sequence[str] = ()) -> dict[s
     for name in names:
         trained_on = rows[name].about.get("trained_on")
         unseen = trained_on is not None and rows[name].about.get("dataset") not in trained_on
+        leaked = sum(rows[name].about.get("leaks", {}).values())
         found[name] = staging_score(rows[name]) | {"unseen": unseen}
+        if leaked:  # people of a published list who are in training too, and were let stand
+            found[name]["leaked"] = leaked
     differences = {}
     for a, b in combinations(names, 2):
         try:
@@ -119,7 +122,13 @@ def subset_lines(section: Section) -> Iterator[dict[str, Any]]:
                     "classes": len(row["classes"]),
                     "published": beside and beside.kappa,
                     "published_variant": beside and f"{beside.variant} ({beside.note})",
+                    "leaked": row.get("leaked"),
                 }
+
+
+def _people(line: Mapping[str, Any]) -> str:
+    """How many, and how many of them were trained on."""
+    return f"{line['people']}" + (f" ({line['leaked']} trained on)" if line["leaked"] else "")
 
 
 def gain_lines(section: Section) -> Iterator[dict[str, Any]]:
@@ -164,7 +173,8 @@ def text(lines: Sequence[Mapping[str, Any]], gains: Sequence[Mapping[str, Any]])
                     number(line[MEDIAN]),
                     *(number(line[name]) for name in ("accuracy", "f1")),
                     f"{line['published']} {line['published_variant']}" if line["published"] else "",
-                    *(str(line[name]) for name in ("people", "seeds")),
+                    _people(line),
+                    str(line["seeds"]),
                 ]
             )
         parts.append(f"{title}\n{fixed_width(table, right=2)}")

@@ -19,6 +19,15 @@ def test_models_are_read_with_their_runs():
             subsets.runs_of(wrong)
 
 
+def test_second_scorings_are_read_with_their_cohorts():
+    subsets = launched("subsets")
+    assert subsets.scorings_of("") == {}
+    assert subsets.scorings_of("a=x; b=y/z") == {"a": "x", "b": "y/z"}
+    for wrong in ("a", "a=", "=x", "a=x;a=y"):
+        with pytest.raises(app.UsageError, match="--second_scorer"):
+            subsets.scorings_of(wrong)
+
+
 def scored(variant):
     """{cohort: subsets} of the test rows."""
     rows = simulated_cohorts.get_config(variant).to_dict()["evaluators"]

@@ -11,6 +11,7 @@ import edfio
 import numpy as np
 import pytest
 
+from sleepfm_jax.errors import SimulationError
 from sleepfm_jax.recordings.read import read_edf
 from sleepfm_jax.signals import identify
 from sleepfm_jax.signals.night_layout import SAMPLES
@@ -205,3 +206,27 @@ def test_a_full_montage_is_simulated_a_thousand_times_faster_than_real_time(tmp_
     begun = time.process_time()
     cohorts._psg_subject(tmp_path, {"seed": SEED, "hours": 2.0}, index)
     assert 2 * 3600 / (time.process_time() - begun) > 1000
+
+
+def test_a_second_scorer_of_a_cohort(cohort, tmp_path):
+    table, rows = cohort
+    again = cohorts.write_second_scorer(table.parent, tmp_path / "second")
+    names = [row["hypnogram"] for row in rows]
+    assert sorted(path.name for path in again.iterdir()) == sorted([*names, "second_scorer.json"])
+    for row in rows:
+        first, second = (
+            read_edf(
+                table.parent / row["path"],
+                subject=row["subject"],
+                hypnogram=folder / row["hypnogram"],
+            ).stages
+            for folder in (table.parent, again)
+        )
+        np.testing.assert_array_equal(first < 0, second < 0)
+    (again / names[0]).unlink()
+    twin = cohorts.write_second_scorer(table.parent, tmp_path / "twin")
+    assert _same_files(twin, cohorts.write_second_scorer(table.parent, again), names)
+    with pytest.raises(SimulationError, match="another folder"):
+        cohorts.write_second_scorer(table.parent, table.parent / "second")
+    with pytest.raises(SimulationError, match="no simulated cohort"):
+        cohorts.write_second_scorer(tmp_path, tmp_path / "other")

@@ -139,6 +139,13 @@ def test_other_nights_are_a_difference_without_a_value():
     )
 
 
+def test_people_of_a_leaking_list_are_counted_in_the_table():
+    rows_of = {"a": made_nights(leaks={"test of shhs": 2}), "b": made_nights(seed=1)}
+    lines = list(tables.subset_lines({"shhs": {"ECG": tables.scored(rows_of)}}))
+    assert [line["leaked"] for line in lines] == [2, None]
+    assert "12 (2 trained on)" in tables.text(lines, [])
+
+
 def test_nothing_published_beside_what_is_simulated_or_of_other_classes():
     assert published.beside("shhs", "ECG", FOUR).kappa == 0.739
     assert published.beside("SHHS", "ECG", STAGES) is None
