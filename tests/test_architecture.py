@@ -16,7 +16,7 @@ LAYERS = (  # each may import what is above it, and what shares its place in its
     ("objectives", "evaluators", "interop", "report"),
     ("experiment", "hypnogram"),
     ("pretrained",),
-    ("labelled", "finetuned", "evaluation", "row_models"),
+    ("labelled", "finetuned", "frozen_tokens", "evaluation", "row_models"),
     ("train", "probe", "stage", "interop.checkpoints", "report.run_folder"),
     ("transfer", "ablation", "staging"),
 )
@@ -112,7 +112,7 @@ def violations(module: str, source: str) -> list[str]:
         forbidden |= within(module, "configs") and not within(
             name,
             *("ml_collections", "configs.common", "configs.transfer.common"),
-            "configs.staging.wav2sleep",
+            *("configs.staging.wav2sleep", "configs.staging.tokens"),
             *("sleepfm_jax.config", "__future__"),
         )
         forbidden |= (

@@ -19,13 +19,17 @@ Variants:
 - "no_masking": the same, none is left out;
 - "ecg", "ppg", "ecg_thx": a model of these signals alone, on the cohorts that have them;
 - "sleepppg_net": as "ppg", but the baseline's network (configs/staging/sleepppg_net.py).
+- "token_linear", "token_lstm", "token_mixer": as "joint", but what is trained reads the tokens of a
+  frozen encoder, --config.data.encoder=RUN (configs/staging/tokens.py); RUN is another training of
+  configs/pretrain_simulated.py, on a cohort of these with two modalities:
+  --config.data.datasets='("all_signals",)'.
 Sizes are half of those of configs/staging/wav2sleep.py:twin and the steps too, so that all of it
 takes minutes on two CPU cores. Variant "smoke" runs in seconds.
 """
 
 from ml_collections import ConfigDict
 
-from configs.staging import sleepppg_net, wav2sleep
+from configs.staging import sleepppg_net, tokens, wav2sleep
 from sleepfm_jax import config as configuration
 
 COHORTS = {
@@ -44,8 +48,8 @@ ALL = 10**9
 
 
 def get_config(variant: str = "") -> ConfigDict:
-    """Variants: "", "joint", "no_masking", "ecg", "ppg", "ecg_thx", "sleepppg_net" and
-    "smoke"."""
+    """Variants: "", "joint", "no_masking", "ecg", "ppg", "ecg_thx", "sleepppg_net", "token_linear",
+    "token_lstm", "token_mixer" and "smoke"."""
     if variant == "smoke":
         config = _of_signals(wav2sleep.get_config("smoke"), COHORTS["all_signals"])
         config.data.datasets = ("simulated_psg",)
@@ -74,7 +78,10 @@ def get_config(variant: str = "") -> ConfigDict:
         config = sleepppg_net.network(config)
         config.evaluators = scored
         return config
-    known = "'', 'joint', 'no_masking', 'ecg', 'ppg', 'ecg_thx', 'sleepppg_net' or 'smoke'"
+    if variant in ("token_linear", "token_lstm", "token_mixer"):
+        return tokens.small(_of_signals(config, COHORTS["all_signals"]), variant)
+    known = "'', 'joint', 'no_masking', 'ecg', 'ppg', 'ecg_thx', 'sleepppg_net', 'token_linear', "
+    known += "'token_lstm', 'token_mixer' or 'smoke'"
     raise ValueError(f"unknown variant {variant!r}: expected {known}")
 
 
