@@ -1,9 +1,9 @@
 """Which rows each part of a run has: training, validation, test, and what evaluators ask for.
 
 A run takes the splits of its datasets, or, with `config.data.folds`, cross-validates by people over
-all of their splits together. Where a layout names labels, rows without any known one are left out; where
-it asks what became of people, those of whom nothing is known. Everything that is drawn is a function of pseudonyms and seeds: another process, or a run that goes
-on, divides alike.
+all of their splits together. Where a layout names labels, rows without any known one are left out;
+where it asks what became of people, those of whom nothing is known. Everything that is drawn is a
+function of pseudonyms and seeds: another process, or a run that goes on, divides alike.
 """
 
 from __future__ import annotations

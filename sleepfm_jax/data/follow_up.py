@@ -1,6 +1,6 @@
 """What became of people after their recordings: a table of times to events, and rows that hold it.
 
-A CSV file (or .tsv) with a line a person, and these columns, in any order; others are not looked at:
+A CSV file (or .tsv) with a line a person, and these columns, in any order; others are passed over:
 
     subject       as the dataset names the person
     cohort        whose subject that is (splits.json of a dataset says); may be left out, or empty,
@@ -133,9 +133,9 @@ def known(records: Records, asked: FollowUp) -> dict[str, Followed]:
     mine = records.subjects()
     if not mine & set(found):
         raise DatasetError(
-            f"{asked.table}: none of its {len(found)} subjects of {', '.join(cohorts)} is among the "
-            f"{len(mine)} people of {records.name}: its column subject has to hold the names that "
-            "the dataset was built with"
+            f"{asked.table}: none of its subjects of {', '.join(cohorts)} ({len(found)}) is among "
+            f"the {len(mine)} people of {records.name}: its column subject has to hold the names "
+            "that the dataset was built with"
         )
     return found
 
