@@ -7,7 +7,8 @@
 write EDF+ files and a table of labels. With --pathology, the sleepers of simulated_psg have
 diseases, unlabelled, at natural prevalence; --coupling says how much of what the EEG or the ECG
 shows of one the other modalities show too: at 0 nothing but what age explains and what the rate of
-the heart says, each by itself staying as it is. --signals=ECG,THX gives the sleepers of
+the heart says, each by itself staying as it is; beside the table of the recordings, follow_up.csv
+then says what became of them (docs/survival.md). --signals=ECG,THX gives the sleepers of
 simulated_psg these channels and no others, for cohorts that do not share their signals. A folder
 that was begun with the same settings is continued, and may be given more subjects; any other
 non-empty folder is refused.

@@ -19,7 +19,7 @@ import numpy as np
 
 from sleepfm_jax.errors import SimulationError
 from sleepfm_jax.signals import SLEEP_EPOCH_SECONDS
-from sleepfm_jax.simulation import sleepers
+from sleepfm_jax.simulation import follow_up, sleepers
 from sleepfm_jax.simulation.body import awake
 from sleepfm_jax.simulation.body.noise import generator
 from sleepfm_jax.simulation.body.pathology import VERSION as PATHOLOGY_VERSION
@@ -58,7 +58,8 @@ def write_psg_cohort(
       seed: names the cohort.
       workers: processes; the files do not depend on it.
       coupling: None: nobody has any pathology. 0 to 1: sleepers have it at natural prevalence, and
-        with this probability the other modalities show the same of it as the EEG or the ECG.
+        with this probability the other modalities show the same of it as the EEG or the ECG; and
+        follow_up.csv has times to events that it hastens (`simulation.follow_up`).
       signals: names of `montage.SIGNAL_KINDS` that everybody's recording has, and nothing else;
         (): montages as laboratories have them.
 
@@ -84,7 +85,11 @@ def write_psg_cohort(
         )
     if signals:
         settings["signals"] = sorted(signals)
-    return _write(Path(out), settings, subjects, workers, _psg_subject)
+    table = _write(Path(out), settings, subjects, workers, _psg_subject)
+    if coupling is not None:
+        became = (follow_up.follow_up(seed, index, coupling) for index in range(subjects))
+        follow_up.write(Path(out), {_name(index): line for index, line in enumerate(became)})
+    return table
 
 
 def write_wake_eeg(
@@ -178,8 +183,12 @@ def split_of(seed: int, index: int) -> str:
     return str(np.concatenate([first, rest])[index % 20])
 
 
+def _name(index: int) -> str:
+    return f"sim{index:05d}"
+
+
 def _psg_subject(out: Path, settings: dict, index: int) -> list[dict]:
-    subject = f"sim{index:05d}"
+    subject = _name(index)
     row = {
         "path": f"{subject}.edf",
         "subject": subject,
@@ -213,7 +222,7 @@ def _psg_subject(out: Path, settings: dict, index: int) -> list[dict]:
 
 
 def _wake_eeg_subject(out: Path, settings: dict, index: int) -> list[dict]:
-    subject, seed = f"sim{index:05d}", settings["seed"]
+    subject, seed = _name(index), settings["seed"]
     traits = draw_subject(generator(_WAKE, seed, index, 0))
     # the order of the classes must not give them away
     order = np.tile(awake.WAKE_EEG_CLASSES, settings["recordings"])
@@ -241,7 +250,7 @@ def _wake_eeg_subject(out: Path, settings: dict, index: int) -> list[dict]:
 
 
 def _ecg_subject(out: Path, settings: dict, index: int) -> list[dict]:
-    subject, seed = f"sim{index:05d}", settings["seed"]
+    subject, seed = _name(index), settings["seed"]
     rng = generator(_ECG, seed, index, 0)
     abnormal = awake.ECG_CLASSES[1:]
     rows = []
