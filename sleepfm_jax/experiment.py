@@ -16,13 +16,15 @@ from sleepfm_jax.data.clip_examples import ClipExamples
 from sleepfm_jax.data.examples import Examples
 from sleepfm_jax.data.follow_up import FollowedUp
 from sleepfm_jax.data.nights.examples import NightExamples
+from sleepfm_jax.data.nights.tokens import TokenNights
 from sleepfm_jax.errors import ConfigError, SleepFMError
 from sleepfm_jax.evaluators.evaluator import Evaluator
 from sleepfm_jax.objectives.objective import Objective
 from sleepfm_jax.signals.layout import Layout
 from sleepfm_jax.signals.night_layout import NightLayout
+from sleepfm_jax.signals.token_layout import TokenLayout
 
-EXAMPLES = {"clips": ClipExamples, "nights": NightExamples}
+EXAMPLES = {"clips": ClipExamples, "nights": NightExamples, "night_tokens": TokenNights}
 """What a row is (`Layout.examples`) → where rows come from."""
 
 
@@ -71,12 +73,13 @@ def make_evaluators(config: Mapping[str, Any], objective: Objective) -> dict[str
 
 
 def make_examples(
-    records: datasets.Records, layout: Layout | NightLayout, **options: Any
+    records: datasets.Records, layout: Layout | NightLayout | TokenLayout, **options: Any
 ) -> Examples:
     """The rows that a model asks for.
 
     Args:
-      options: what `ClipExamples` is told of what training draws, or `NightExamples` of memory.
+      options: what `ClipExamples` is told of what training draws, or `NightExamples` of memory;
+        of tokens their maker (`frozen_tokens`).
     """
     examples = EXAMPLES[layout.examples](records, layout, **options)
     return FollowedUp(examples, records, layout.follow_up) if layout.follow_up else examples

@@ -17,13 +17,14 @@ from absl import logging
 from tqdm import tqdm
 
 from sleepfm_jax import config as configuration
-from sleepfm_jax import experiment, folders
+from sleepfm_jax import experiment, folders, frozen_tokens
 from sleepfm_jax.data import datasets, people, stream
 from sleepfm_jax.data.division import Division
 from sleepfm_jax.data.mispaired import Mispaired
 from sleepfm_jax.errors import DatasetError, Preempted, TrainingStopped
 from sleepfm_jax.evaluation import Evaluation
 from sleepfm_jax.evaluators.evaluator import due, flat
+from sleepfm_jax.signals.night_layout import OF_NIGHTS
 from sleepfm_jax.training import announce, lock, plateau, sharding
 from sleepfm_jax.training.best import KeepBest
 from sleepfm_jax.training.checkpoint import Checkpoints
@@ -77,10 +78,13 @@ def _train(config, data_dir, workdir, begun, held: contextlib.ExitStack) -> dict
     names, batch_size = config["data"]["datasets"], config["batch_size"]
     objective = experiment.make_objective(config)
     evaluators = experiment.make_evaluators(config, objective)
-    division = Division(data_dir, config, objective.layout, experiment.make_examples)
-    division.check_no_leak(config["evaluators"].values())
+    frozen = frozen_tokens.frozen(config, objective.layout, workdir)
+    make_examples = functools.partial(experiment.make_examples, **frozen.options)
+    division = Division(data_dir, config, objective.layout, make_examples)
+    division.check_no_leak(config["evaluators"].values(), frozen.people or frozenset())
     _check_watched(config, division)
-    records, examples, what = division.records, division.training(), objective.layout.examples
+    records, examples = division.records, division.training()
+    what = "nights" if objective.layout.examples in OF_NIGHTS else objective.layout.examples
     if config["data"]["mispaired"]:
         examples = Mispaired(examples, objective.layout.slots, config["seed"])
     with experiment.config_errors():
@@ -99,14 +103,15 @@ def _train(config, data_dir, workdir, begun, held: contextlib.ExitStack) -> dict
         prefetch=config["data"]["prefetch"],
     )
 
-    data = datasets.identities(data_dir, names)
+    data = datasets.identities(data_dir, names) | frozen.identity
     held.enter_context(lock.only_training(workdir))
     checkpoints = Checkpoints(workdir / "checkpoints", keep=config["keep"])
     begin = start(checkpoints, config, create, shared.shardings, data)
     state, resumed_at = begin.state, begin.step
-    if begin.earlier is None:
-        logging.warning("config.initialise_from: %s", people.NOT_TOLD)
-    else:
+    for key, who in (("initialise_from", begin.earlier), ("data.encoder", frozen.people)):
+        if who is None:
+            logging.warning("config.%s: %s", key, people.NOT_TOLD)
+    if begin.earlier:
         division.check_no_leak(config["evaluators"].values(), begin.earlier)
     if resumed_at:
         batches.set_state(begin.about["data_position"])
@@ -118,8 +123,8 @@ def _train(config, data_dir, workdir, begun, held: contextlib.ExitStack) -> dict
         "data": data,
         "best": begin.about.get("best"),  # a save may come before anybody looks again
     }
-    if begin.earlier is not None:  # otherwise nobody can say whom no probe may score
-        about["subjects"] = sorted(begin.earlier | examples.people())
+    if None not in (begin.earlier, frozen.people):  # else nobody can say whom no probe may score
+        about["subjects"] = sorted(begin.earlier | frozen.people | examples.people())
     if first:
         splits = {row["split"] for row in config["evaluators"].values()} | {"train"}
         clips = {split: division.clips(split) for split in splits}

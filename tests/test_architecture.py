@@ -16,7 +16,7 @@ LAYERS = (  # each may import what is above it, and what shares its place in its
     ("objectives", "evaluators", "interop", "report"),
     ("experiment", "hypnogram"),
     ("pretrained",),
-    ("labelled", "finetuned", "evaluation", "row_models"),
+    ("labelled", "finetuned", "frozen_tokens", "evaluation", "row_models"),
     ("train", "probe", "stage", "interop.checkpoints", "report.run_folder"),
     ("transfer", "ablation", "staging"),
 )

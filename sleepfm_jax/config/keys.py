@@ -214,6 +214,10 @@ KEYS: Keys = {
             choices=NORMALISATIONS,
         ),
         "nights_left_out": Key(LEFT_OUT, "of training", form="nights_left_out"),
+        "encoder": Key(
+            "", "of models of tokens: the run whose encoder, frozen, makes them", **_FREE
+        ),
+        "token_folder": Key("", "where tokens are kept; '': in the workdir", **_FREE),
         "night_cache": Key(1.0, "GiB of nights that each split keeps in memory", low=0, **_FREE),
         "folds": Key(
             0, "0: the datasets' own splits; else by people, over all splits together", low=0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,9 @@ from sleepfm_jax.data.examples import Batch
 from sleepfm_jax.data.record import Record
 from sleepfm_jax.errors import DatasetError
 from sleepfm_jax.signals.layout import PUBLISHED_UNIT, Layout
+
+Choose = Callable[..., tuple[np.ndarray, np.ndarray]]
+"""(record, layout, its coins or None) → int [n] of the record's channels, int [n] of slots."""
 
 MIN_VALID = 0.5
 """A patch with a smaller share of real samples is masked."""
@@ -28,13 +31,21 @@ class ClipExamples:
     Args:
       channel_dropout: probability that a channel is left out where coins are given; at least one of
         each modality stays.
+      choose: which channels go to which slots; None: those of a slot's modality, `by_modality`.
 
     Raises:
       DatasetError: none of the layout's labels is a class of any of the datasets.
     """
 
-    def __init__(self, records: Records, layout: Layout, channel_dropout: float = 0.0):
+    def __init__(
+        self,
+        records: Records,
+        layout: Layout,
+        channel_dropout: float = 0.0,
+        choose: Choose | None = None,
+    ):
         self.records, self.layout, self.channel_dropout = records, layout, channel_dropout
+        self._choose = choose
         self.name, self.metadata = records.name, records.metadata
         self.patches = layout.patches(records.clip_samples)
         if layout.labels:
@@ -48,7 +59,7 @@ class ClipExamples:
         indices = np.asarray(indices)
         chosen = [self._record(max(int(i), 0)) for i in indices]  # a filling row is any record
         rngs = None if coins is None else [np.random.default_rng(coin) for coin in coins]
-        batch = collate(chosen, self.layout, self.patches, rngs, self.channel_dropout)
+        batch = collate(chosen, self.layout, self.patches, rngs, self.channel_dropout, self._choose)
         batch["mask"] &= (indices >= 0)[:, None, None]
         batch["index"] = indices.astype(np.int32)
         return batch
@@ -112,6 +123,7 @@ def collate(
     patches: int,
     rngs: Sequence[np.random.Generator] | None = None,
     channel_dropout: float = 0.0,
+    choose: Choose | None = None,
 ) -> Batch:
     """Records to one batch of fixed shape.
 
@@ -119,6 +131,9 @@ def collate(
     when `rngs` (one a record) are given (training), and otherwise ones spread evenly over its
     montage, so that eyes are among three of brain and eyes. With fewer, the slots left are masked;
     so are those of channels that `channel_dropout` leaves out, by the same `rngs`.
+
+    Args:
+      choose: another rule than `by_modality`.
 
     Returns:
       What `ClipExamples` says, without the index. The model's input is signals * scale for
@@ -140,7 +155,8 @@ def collate(
     if in_units:
         batch["offset"] = np.zeros((b, c), np.float32)
     for row, record in enumerate(records):
-        chosen, places = _choose(record, layout, None if rngs is None else rngs[row])
+        coins = None if rngs is None else rngs[row]
+        chosen, places = (choose or by_modality)(record, layout, coins)
         if rngs is not None and channel_dropout:
             kept = _kept(np.array(record.modalities)[chosen], channel_dropout, rngs[row])
             chosen, places = chosen[kept], places[kept]
@@ -157,7 +173,7 @@ def collate(
     return batch
 
 
-def _choose(record: Record, layout: Layout, rng) -> tuple[np.ndarray, np.ndarray]:
+def by_modality(record: Record, layout: Layout, rng) -> tuple[np.ndarray, np.ndarray]:
     """Which of the record's channels go to which of the batch's slots."""
     modalities = np.array(record.modalities)
     chosen, places, start = [], [], 0

@@ -289,23 +289,29 @@ def identities(data_dir: str | Path, names: Sequence[str]) -> dict[str, dict[str
 
     Not where it lies: a copy is the same dataset.
     """
-    found = {}
-    for name in names:
-        folder = find_dataset(data_dir, name)
-        info = tfds.builder_from_directory(folder).info
-        found[name] = {"version": str(info.version)}
-        for split, about in sorted(info.splits.items()):
-            found[name][f"clips in the shards of {split}"] = list(about.shard_lengths)
-            found[name][f"bytes of {split}"] = about.num_bytes
-        if (folder / provenance.FILENAME).exists():
-            said = provenance.load(folder).get("spec", {})
-            found[name]["fingerprint of the build"] = said.get("fingerprint")
+    return {name: _identity(find_dataset(data_dir, name)) for name in names}
+
+
+def _identity(folder: Path) -> dict[str, Any]:
+    info = tfds.builder_from_directory(folder).info
+    found: dict[str, Any] = {"version": str(info.version)}
+    for split, about in sorted(info.splits.items()):
+        found[f"clips in the shards of {split}"] = list(about.shard_lengths)
+        found[f"bytes of {split}"] = about.num_bytes
+    if (folder / provenance.FILENAME).exists():
+        said = provenance.load(folder).get("spec", {})
+        found["fingerprint of the build"] = said.get("fingerprint")
     return found
 
 
 def fingerprint(data_dir: str | Path, name: str) -> str:
     """Of `identities`, 16 hexadecimal digits: to say which build a figure is of."""
-    said = json.dumps(identities(data_dir, [name])[name], sort_keys=True)
+    return fingerprint_of_folder(find_dataset(data_dir, name))
+
+
+def fingerprint_of_folder(folder: Path) -> str:
+    """`fingerprint` of the dataset in a folder."""
+    said = json.dumps(_identity(folder), sort_keys=True)
     return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 

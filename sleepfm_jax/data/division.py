@@ -21,7 +21,7 @@ from sleepfm_jax.data.mixture import mixed
 from sleepfm_jax.data.nights.examples import without
 from sleepfm_jax.errors import ConfigError
 from sleepfm_jax.signals.layout import Layout
-from sleepfm_jax.signals.night_layout import NightLayout
+from sleepfm_jax.signals.night_layout import OF_NIGHTS, NightLayout
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 
@@ -62,7 +62,7 @@ class Division:
         self._opened: dict[tuple, datasets.Records] = {}
         self._found: dict[tuple, np.ndarray] = {}
         self._made: dict[int, Examples] = {}
-        self._nights = layout.examples == "nights"
+        self._nights = layout.examples in OF_NIGHTS
         for key in _OF_CLIPS if self._nights else ():
             if self._data[key]:
                 raise ConfigError(
@@ -146,8 +146,9 @@ class Division:
         people.refuse_leak(
             earlier,
             scored,
-            what_trained="the training of what config.initialise_from names",
-            advice="Score other people, or initialise from a run without them",
+            what_trained="the training of what this run starts from (config.initialise_from, "
+            "config.data.encoder)",
+            advice="Score other people, or start from a run without them",
         )
 
     def _scored(self, rows: Iterable[Mapping[str, Any]]) -> dict[str, Iterable[str]]:

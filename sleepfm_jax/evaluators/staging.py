@@ -20,6 +20,7 @@ from sleepfm_jax.evaluators.evaluator import Means, Predict
 from sleepfm_jax.metrics.predictions import Predictions
 from sleepfm_jax.metrics.sleep_statistics import classes_of
 from sleepfm_jax.metrics.staging import FIGURES, MEDIAN, staging_figures
+from sleepfm_jax.signals.night_layout import OF_NIGHTS
 
 ALL = "all"
 KEYS = {
@@ -135,12 +136,12 @@ def make(row: Mapping[str, Any], objective: Any) -> Staging:
         read, or one that is there twice.
     """
     layout = objective.layout
-    if getattr(layout, "examples", None) != "nights":
+    if getattr(layout, "examples", None) not in OF_NIGHTS:
         raise ConfigError(
             "an evaluator of kind 'staging' needs an objective that reads nights, such as "
             "config.objective.kind='staging'"
         )
-    signals = tuple(name for name, _ in layout.signals)
+    signals = tuple(layout.names)
     subsets = tuple(row["subsets"])
     for subset in subsets:
         if unknown := [s for s in subset.split("+") if subset != ALL and s not in signals]:

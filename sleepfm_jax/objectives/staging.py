@@ -21,6 +21,7 @@ from sleepfm_jax.signals.stages import class_of_stage
 from sleepfm_jax.training import freezing, moving_average
 
 _RATES = {"ABD": 0.7, "ECG": 0.5, "EOG-L": 0.7, "EOG-R": 0.7, "PPG": 0.1, "THX": 0.7}
+_RATES |= {"BAS": 0.5, "EMG": 0.7, "RESP": 0.7}  # modalities of tokens; no published ones
 
 KEYS = {
     "masking": {
@@ -138,9 +139,15 @@ def make(config: Mapping[str, Any], model: Any) -> Staging:
     """The objective of a checked configuration.
 
     Raises:
-      ValueError: an average that would begin with weights that a run does not start from.
+      ValueError: an average that would begin with weights that a run does not start from; tokens
+        that are to be turned over.
     """
     section = config["objective"]
+    if section["turn_over"] and model.layout.examples != "nights":
+        raise ValueError(
+            "objective.turn_over is True, but tokens of a frozen encoder cannot be turned over, as "
+            "signals can; expected False"
+        )
     if section["average_decay"] and config["initialise_from"] and not section["average_from"]:
         raise ValueError(
             "objective.average_from is 0: the average would begin with fresh weights, where "

@@ -38,6 +38,9 @@ any N1, N3 or REM, which is sleep and wake only (published)."""
 CLASSES = ("W", "N1+N2", "N3", "REM")
 """The published four."""
 
+OF_NIGHTS = ("nights", "night_tokens")
+"""`examples` of the layouts whose rows are nights: of signals, and of tokens (`token_layout`)."""
+
 
 @dataclasses.dataclass(frozen=True)
 class NightLayout:

@@ -147,7 +147,7 @@ def test_what_is_wanted_is_known_to_the_loop():
 def test_rows_of_a_configuration():
     def made(**row):
         layout = types.SimpleNamespace(
-            **{"examples": "nights", "signals": tuple((s, 256) for s in SIGNALS)},
+            **{"examples": "nights", "names": SIGNALS},
             **{"classes": FOUR, "longest": 1680},
         )
         defaults = configuration.section_defaults("evaluator", "staging")

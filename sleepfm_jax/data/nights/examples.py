@@ -75,7 +75,7 @@ class NightExamples:
         """See `examples.Examples`; a coin draws where in a longer night the row is."""
         indices = np.asarray(indices)
         e = self.sleep_epochs if coins is None else min(self.sleep_epochs, self.layout.sleep_epochs)
-        batch = _empty(self.layout, indices, e)
+        batch = self._empty(indices, e)
         for place, index in enumerate(indices):
             if index < 0:
                 continue
@@ -84,7 +84,7 @@ class NightExamples:
             length = min(e, row.stop - row.start)
             if coins is not None and (spare := row.stop - row.start - length):
                 start += int(np.random.default_rng(coins[place]).integers(spare + 1))
-            _fill(batch, place, made, self.layout, start, length)
+            self._fill(batch, place, made, start, length)
         return batch
 
     def why_left_out(self, index: int, kinds: Sequence[str]) -> str:
@@ -126,18 +126,31 @@ class NightExamples:
         return self.nights[self._rows[index].night].first
 
     def _night(self, number: int) -> dict[str, np.ndarray]:
-        """A whole night, normalised, with its stages."""
+        """A whole night as it is kept in memory."""
         if (made := self._made.get(number)) is None:
-            known = self.nights[number]
-            night = night_signals.night_of_records(
-                [self.records[known.first + i] for i in range(known.count)],
-                self.metadata["sfreq"],
-                known.sleep_epochs,
-                self.layout.names,
-            )
-            made = _made(night, self.layout)
+            made = self._make(self.nights[number])
             self._made.put(number, made)
         return made
+
+    # What a night is made into, and how that becomes a row: `tokens.TokenNights` has its own.
+
+    def _make(self, known: Known) -> dict[str, np.ndarray]:
+        """A whole night, normalised, with its stages."""
+        night = night_signals.night_of_records(
+            [self.records[known.first + i] for i in range(known.count)],
+            self.metadata["sfreq"],
+            known.sleep_epochs,
+            self.layout.names,
+        )
+        return _made(night, self.layout)
+
+    def _empty(self, indices: np.ndarray, e: int) -> Batch:
+        return _empty(self.layout, indices, e)
+
+    def _fill(
+        self, batch: Batch, place: int, made: dict[str, np.ndarray], start: int, length: int
+    ) -> None:
+        _fill(batch, place, made, self.layout, start, length)
 
     def _has_signals(self, night: Known) -> bool:
         return bool(set(night.signals) & set(self.layout.names))

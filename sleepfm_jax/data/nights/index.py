@@ -18,7 +18,8 @@ class Known:
     Attributes:
       first, count: its clips are the records first, first + 1, …
       sleep_epochs: E.
-      signals: those that it has. labels: of all its channels, for messages.
+      signals: those that it has. modalities: of its channels that are not flat.
+      labels: of all its channels, for messages.
       stages: stage → sleep_epochs of it; of those that were scored.
     """
 
@@ -26,6 +27,7 @@ class Known:
     count: int
     sleep_epochs: int
     signals: tuple[str, ...]
+    modalities: tuple[str, ...]
     labels: tuple[str, ...]
     stages: Mapping[str, int]
 
@@ -48,6 +50,7 @@ def _from_report(entry: Mapping, first: int) -> Known:
         count=entry["clips"],
         sleep_epochs=sleep_epochs_of(3600 * entry["hours"]),
         signals=tuple(found),
+        modalities=tuple(dict.fromkeys(c["modality"] for c in channels if c["valid"] > 0)),
         labels=tuple(c["label"] for c in channels),
         stages={stage: entry["stages"].get(stage, 0) for stage in STAGES},
     )
@@ -73,6 +76,9 @@ def _from_records(records: Records) -> list[Known]:
                 count=len(clips),
                 sleep_epochs=sleep_epochs_of(seconds),
                 signals=tuple(channels_of(record.channel_names, record.sd > 0)),
+                modalities=tuple(
+                    dict.fromkeys(m for m, sd in zip(record.modalities, record.sd) if sd > 0)
+                ),
                 labels=tuple(record.channel_labels),
                 stages=stages,
             )
