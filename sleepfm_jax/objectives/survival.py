@@ -1,8 +1,9 @@
 """Who falls ill, and when: Cox's model of times to events, on a model's tokens.
 
 Tokens → attention over their sequences → LSTM → mean over time, age and sex beside it → a log
-hazard of each event. SleepFM's disease prediction; its rows are nights of tokens. A row may be a
-clip as well: then somebody's clips stand in a risk set as if they were so many people.
+hazard of each event. SleepFM's disease prediction. Its rows are nights of a frozen encoder's tokens
+(`models.tokens`). A row may be a clip as well, its encoder trained along or not: then somebody's
+clips stand in a risk set as if they were so many people.
 """
 
 from __future__ import annotations
