@@ -30,7 +30,7 @@ KEYS = {
         ("death",), "events: columns NAME_time and NAME_event of the table", form="names"
     ),
     "ties": Key("breslow", "how events at one time share their risk set", choices=survival.TIES),
-    "demographics": Key(8, "numbers that age and sex become; 0: they are not looked at", low=0),
+    "demographics": Key(32, "numbers that age and sex become; 0: they are not looked at", low=0),
     "head_layers": Key(2, "of the LSTM", low=1),
     "head_pooling_heads": Key(8, "of attention over the sequences; they divide the width", low=1),
     "head_mlp_dim": Key(2048, "hidden numbers of that attention's feed-forward", low=1),
@@ -140,7 +140,7 @@ def make(config: Mapping[str, Any], model: Any) -> Survival:
     """
     section = config["objective"]
     heads = section["head_pooling_heads"]
-    if not hasattr(model, "width"):
+    if not hasattr(model, "width") or model.layout.examples == "nights":  # of signals
         raise ValueError(f"model {config['model']['kind']!r} gives no tokens for a Cox head")
     if model.width % heads:
         raise ValueError(f"width {model.width} is not divisible by head_pooling_heads={heads}")
