@@ -38,7 +38,7 @@ def cohort(tmp_path_factory):
     )
     builder = Builder(source=root / "s", data_dir=root / "data", clip_seconds=30)
     builder.download_and_prepare()
-    rows = list(csv.DictReader((root / "s" / "table.csv").open()))
+    rows = list(csv.DictReader((root / "s" / "table.csv").read_text().splitlines()))
     lost = next(row["subject"] for row in rows if row["split"] == "train")
     lines = (root / "s" / follow_up.FILENAME).read_text().splitlines()
     table = root / "table.csv"
