@@ -7,7 +7,8 @@
 # The same command goes on where an interrupted one stopped.
 #   SEEDS=3 bash launch/staging_simulated.sh RUN
 # trains each model three times; NO_MASKING=1 adds the model of all to which every signal is always
-# shown. PEOPLE in each cohort and HOURS of each recording can be given too, and FLAGS of every
+# shown; TOKENS=1 pretrains a SleepFM encoder on all_signals and adds heads on its frozen tokens.
+# PEOPLE in each cohort and HOURS of each recording can be given too, and FLAGS of every
 # training, such as FLAGS=--config.steps=20.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -16,6 +17,7 @@ workdir=$(cd "${1:-runs/staging_simulated}" && pwd)
 source=$workdir/recordings data=$workdir/data
 SEEDS=${SEEDS:-1} PEOPLE=${PEOPLE:-48} HOURS=${HOURS:-1} FLAGS=${FLAGS:-}
 joint=(joint ${NO_MASKING:+no_masking}) alone=(ecg ppg ecg_thx)
+heads=(${TOKENS:+token_linear token_lstm token_mixer})
 . launch/environment.sh
 
 cohort() { # name, people, signals, seed, flags …; its people are nobody of another cohort
@@ -33,9 +35,18 @@ cohorts() {
   cohort unseen "$PEOPLE" ABD,ECG,PPG,THX 4 --pathology
 }
 train() { # variant, seed
+  local tokens=()
+  [[ $1 != token_* ]] || tokens=(--config.data.encoder="$workdir/sleepfm"
+    --config.data.token_folder="$workdir/tokens")
   # shellcheck disable=SC2086
   python -m launch.pretrain --config="configs/staging/simulated_cohorts.py:$1" --config.seed="$2" \
-    --data_dir="$data" --workdir="$workdir/$1_$2" $FLAGS
+    --data_dir="$data" --workdir="$workdir/$1_$2" "${tokens[@]}" $FLAGS
+}
+encoder() { # as many hours as configs/pretrain_simulated.py sees, in clips of 300 s
+  # shellcheck disable=SC2086
+  python -m launch.pretrain --config=configs/pretrain_simulated.py --data_dir="$data" \
+    --config.data.datasets='("all_signals",)' --config.batch_size=16 --config.steps=60 \
+    --config.optimiser.warmup_steps=10 --workdir="$workdir/sleepfm" $FLAGS
 }
 all_of() { # variants …
   local variant seed
@@ -75,8 +86,12 @@ timed install use_environment
 short_trainings "$workdir/compiled"
 timed cohorts cohorts
 timed trainings trainings
+if [ -n "${TOKENS:-}" ]; then
+  timed encoder encoder
+  timed heads all_of "${heads[@]}"
+fi
 models=""
-for variant in "${joint[@]}" "${alone[@]}"; do
+for variant in "${joint[@]}" "${alone[@]}" "${heads[@]}"; do
   models+="${models:+;}$variant=$(runs "$variant")"
 done
 timed table python -m launch.subsets --models="$models" --workdir="$workdir"

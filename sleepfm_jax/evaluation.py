@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -26,6 +26,7 @@ class Evaluation:
     Args:
       config: checked. evaluators: by the names of their rows.
       stop: is asked before every batch.
+      seen: datasets that a part of the model was trained on before, and stays as it was.
     """
 
     def __init__(
@@ -37,10 +38,11 @@ class Evaluation:
         data_dir: Any,
         division: Division,
         stop: StopSignal,
+        seen: Sequence[str] = (),
     ):
         self._objective, self._evaluators, self._mesh = objective, evaluators, mesh
         self._config, self._data_dir, self._division = config, data_dir, division
-        self._stop = stop
+        self._stop, self._seen = stop, seen
         self._views: dict[tuple, Examples | None] = {}
         self._rows = sharding.local_rows(config["batch_size"], mesh)
 
@@ -106,7 +108,7 @@ class Evaluation:
             "dataset": "+".join(names),
             "dataset_fingerprint": "+".join(self._fingerprints(names)),
             "split": "cross-validation" if in_folds else row["split"],
-            "trained_on": list(self._division.names),
+            "trained_on": list(dict.fromkeys((*self._division.names, *self._seen))),
             "steps": [int(state.step)],
             "input_scaling": self._config["data"]["input_scaling"],
         }

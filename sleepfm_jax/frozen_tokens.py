@@ -24,11 +24,13 @@ class Frozen(NamedTuple):
     """Attributes:
     options: what `experiment.make_examples` is told; {} where rows need no encoder.
     people: pseudonyms of whom the encoder was trained on; None: it does not say.
+    datasets: that it was trained on.
     identity: {"encoder": what tells it from others}, as `datasets.identities`; {} where none is.
     """
 
     options: Mapping[str, Any]
     people: frozenset[str] | None = frozenset()
+    datasets: tuple[str, ...] = ()
     identity: Mapping[str, Mapping[str, Any]] = {}
 
 
@@ -69,9 +71,10 @@ def frozen(config: Mapping[str, Any], layout: Any, workdir: Path) -> Frozen:
     given = data["token_folder"]
     place = folders.local(given, "config.data.token_folder") if given else workdir / FOLDER
     fingerprint = f"{encoder.fingerprint} {model!r}"
-    maker = TokenMaker(model.layout, embed, fingerprint, place)
+    maker = TokenMaker(model.layout, embed, fingerprint, place, encoder.preprocessing)
     identity = {"encoder": {"weights": encoder.fingerprint}}
-    return Frozen({"maker": maker}, encoder.people, identity)
+    seen = tuple(encoder.config["data"]["datasets"])
+    return Frozen({"maker": maker}, encoder.people, seen, identity)
 
 
 def _model(model: Any, layout: TokenLayout, source: str) -> Any:

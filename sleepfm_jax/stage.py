@@ -24,6 +24,7 @@ from sleepfm_jax.report.figures import LIGHT, png
 from sleepfm_jax.report.made_by import made_by
 from sleepfm_jax.signals import SLEEP_EPOCH_SECONDS
 from sleepfm_jax.signals.night_layout import NightLayout
+from sleepfm_jax.signals.token_layout import TokenLayout
 
 _HOUR = 3600 // SLEEP_EPOCH_SECONDS
 _OVERLAP = 4 * _HOUR  # of two pieces of a night that is longer than a row: an edge is 2 h away
@@ -164,6 +165,11 @@ def load(folder: str | Path, step: int | None = None) -> Stager:
     if step is None and stored.config["keep_best"]["restore"] and best.is_dir():
         stored = pretrained.read(best, None, "model that stages nights")
     layout = stored.objective.layout
+    if isinstance(layout, TokenLayout):
+        raise CheckpointError(
+            f"{folder}: model {stored.config['model']['kind']!r} reads an encoder's tokens of nights "
+            "that are built, and stages no files"
+        )
     if not isinstance(layout, NightLayout):
         kind = stored.config["objective"]["kind"]
         raise CheckpointError(f"{folder}: objective {kind!r} does not stage nights")

@@ -135,7 +135,9 @@ def _train(config, data_dir, workdir, begun, held: contextlib.ExitStack) -> dict
         begun(config, records)
         announce.announce(jax.devices(), len(examples), parameter_count(state.params), config, what)
 
-    evaluate = Evaluation(objective, evaluators, mesh, config, data_dir, division, stop)
+    evaluate = Evaluation(
+        objective, evaluators, mesh, config, data_dir, division, stop, frozen.datasets
+    )
     during = {name: row for name, row in config["evaluators"].items() if row["every"]}
     figure, largest = config["keep_best"]["figure"], config["keep_best"]["largest"]
     watched = figure.partition("/")[0]  # the row whose looks patience and plateau count

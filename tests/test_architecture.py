@@ -111,7 +111,7 @@ def violations(module: str, source: str) -> list[str]:
         forbidden |= within(module, "configs") and not within(
             name,
             *("ml_collections", "configs.common", "configs.transfer.common"),
-            "configs.staging.wav2sleep",
+            *("configs.staging.wav2sleep", "configs.staging.tokens"),
             *("sleepfm_jax.config", "__future__"),
         )
         forbidden |= (

@@ -17,14 +17,18 @@ jointly is better than one trained on a single signal (docs/field.md §1.C).
 Variants:
 - "", "joint": all cohorts, signals left out at random;
 - "no_masking": the same, none is left out;
-- "ecg", "ppg", "ecg_thx": a model of these signals alone, on the cohorts that have them.
+- "ecg", "ppg", "ecg_thx": a model of these signals alone, on the cohorts that have them;
+- "token_linear", "token_lstm", "token_mixer": as "joint", but what is trained reads the tokens of a
+  frozen encoder, --config.data.encoder=RUN (configs/staging/tokens.py); RUN is another training of
+  configs/pretrain_simulated.py, on a cohort of these with two modalities:
+  --config.data.datasets='("all_signals",)'.
 Sizes are half of those of configs/staging/wav2sleep.py:twin and the steps too, so that all of it
 takes minutes on two CPU cores. Variant "smoke" runs in seconds.
 """
 
 from ml_collections import ConfigDict
 
-from configs.staging import wav2sleep
+from configs.staging import tokens, wav2sleep
 from sleepfm_jax import config as configuration
 
 COHORTS = {
@@ -43,7 +47,8 @@ ALL = 10**9
 
 
 def get_config(variant: str = "") -> ConfigDict:
-    """Variants: "", "joint", "no_masking", "ecg", "ppg", "ecg_thx" and "smoke"."""
+    """Variants: "", "joint", "no_masking", "ecg", "ppg", "ecg_thx", "token_linear", "token_lstm",
+    "token_mixer" and "smoke"."""
     if variant == "smoke":
         config = _of_signals(wav2sleep.get_config("smoke"), COHORTS["all_signals"])
         config.data.datasets = ("simulated_psg",)
@@ -67,7 +72,10 @@ def get_config(variant: str = "") -> ConfigDict:
         return _alone(config, ("PPG",))
     if variant == "ecg_thx":
         return _alone(config, ("ECG", "THX"))
-    known = "'', 'joint', 'no_masking', 'ecg', 'ppg', 'ecg_thx' or 'smoke'"
+    if variant in ("token_linear", "token_lstm", "token_mixer"):
+        return tokens.small(_of_signals(config, COHORTS["all_signals"]), variant)
+    known = "'', 'joint', 'no_masking', 'ecg', 'ppg', 'ecg_thx', 'token_linear', 'token_lstm', "
+    known += "'token_mixer' or 'smoke'"
     raise ValueError(f"unknown variant {variant!r}: expected {known}")
 
 

@@ -41,11 +41,11 @@ def get_config(variant: str = "") -> ConfigDict:
     if variant == "lstm":
         return _on_modalities(config, "token_lstm")
     if variant == "mixer":
-        return _on_channels(config)
+        return _on_channels(config, "token_mixer")
     if variant == "twin":
-        return _small(_on_channels(wav2sleep.get_config("twin")))
+        return small(wav2sleep.get_config("twin"), "token_mixer")
     if variant == "smoke":
-        config = _small(_on_channels(wav2sleep.get_config("smoke")))
+        config = small(wav2sleep.get_config("smoke"), "token_mixer")
         config.model.update(token_width=32, width=16, heads=2, mlp_dim=32, dilations=2)
         config.model.signals = ("ECG", "THX")
         return config
@@ -59,9 +59,9 @@ def _on_modalities(config: ConfigDict, kind: str) -> ConfigDict:
     return config
 
 
-def _on_channels(config: ConfigDict) -> ConfigDict:
+def _on_channels(config: ConfigDict, kind: str) -> ConfigDict:
     signals = config.model.signals
-    config = _of_kind(config, "token_mixer")
+    config = _of_kind(config, kind)
     config.model.signals = signals
     return config
 
@@ -69,11 +69,17 @@ def _on_channels(config: ConfigDict) -> ConfigDict:
 def _of_kind(config: ConfigDict, kind: str) -> ConfigDict:
     config.model = ConfigDict(configuration.section_defaults("model", kind))
     config.objective.turn_over = False
-    config.evaluators.test.keep_predictions = True
+    for row in config.evaluators.values():
+        row.keep_predictions = row.split == "test"
     return config
 
 
-def _small(config: ConfigDict) -> ConfigDict:
-    config.model.update(width=32, heads=4, mlp_dim=64, mixer_layers=1)
-    config.model.update(sequence_blocks=1, sequence_kernel=5, dilations=4)
+def small(config: ConfigDict, kind: str) -> ConfigDict:
+    """A configuration of wav2sleep's for two cores, with a head on tokens of the same signals."""
+    config = _on_channels(config, kind)
+    if kind == "token_mixer":
+        config.model.update(width=32, heads=4, mlp_dim=64, mixer_layers=1)
+        config.model.update(sequence_blocks=1, sequence_kernel=5, dilations=4)
+    elif kind == "token_lstm":
+        config.model.update(mlp_dim=128, dropout=0.1)
     return config

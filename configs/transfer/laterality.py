@@ -29,8 +29,13 @@ ENCODINGS = ("fourier", "fourier_truncated", "none")
 
 def get_config(variant: str = "") -> ConfigDict:
     """Variants: an encoding ("": fourier); "smoke"."""
-    config = common.twin(common.eeg("simulated_wake_eeg", LABELS, clips=2000), steps=320, looks=8)
+    config = common.twin(common.eeg("simulated_wake_eeg", LABELS, clips=2000), steps=600, looks=6)
     config.data.slots = {"bas": 10}
+    config.batch_size = 32
+    # Nothing that hides a side, and positions that are heard from the first step on.
+    config.model.update(position_scale=1.0, dropout=0.0)
+    config.objective.update(head="linear", time_mask=0.0, feature_mask=0.0, label_smoothing=0.0)
+    config.optimiser.update(learning_rate=2e-3, groups=(("^encoder/tokenizer", 0.3),))
     config.model.position_encoding = "fourier"
     if variant == "smoke":
         return common.smoke(config)

@@ -85,6 +85,11 @@ KINDS: dict[str, dict[str, Keys]] = {
                 "of electrodes; fourier_truncated is the published one",
                 choices=("none", "fourier", "fourier_truncated"),
             ),
+            "position_scale": Key(
+                0.1,
+                "gain that the code of an electrode's position starts with; 1: published",
+                above=0,
+            ),
             "dtype": Key("float32", "of the arithmetic", choices=("float32", "bfloat16")),
             "batch_statistics": Key(
                 "joint",

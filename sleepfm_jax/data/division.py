@@ -146,8 +146,7 @@ class Division:
         people.refuse_leak(
             earlier,
             scored,
-            what_trained="the training of what this run starts from (config.initialise_from, "
-            "config.data.encoder)",
+            what_trained="the training of what config.data.encoder or config.initialise_from names",
             advice="Score other people, or start from a run without them",
         )
 

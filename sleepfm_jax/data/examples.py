@@ -15,7 +15,7 @@ Batch = dict[str, np.ndarray]
 
 class Examples(Protocol):
     """Rows of one fixed shape, in a fixed order. Implementations: `clip_examples.ClipExamples`,
-    `nights.examples.NightExamples`.
+    `nights.examples.NightExamples`, `nights.tokens.TokenNights`.
 
     Attributes:
       name: of the datasets and split, for messages.

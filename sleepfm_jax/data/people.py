@@ -190,8 +190,8 @@ def refuse_leak_between(
     refuse_leak(
         earlier,
         scored,
-        what_trained="the training of what config.initialise_from names",
-        advice="Build this with the split of that run, or initialise from another",
+        what_trained="the training of what config.data.encoder or config.initialise_from names",
+        advice="Build this with the split of that run, or start from another",
     )
 
 

@@ -50,6 +50,7 @@ class EncoderConfig:
     dropout: float = _DEFAULT["dropout"]
     max_tokens: int = _DEFAULT["max_tokens"]
     position_encoding: str = _DEFAULT["position_encoding"]
+    position_scale: float = _DEFAULT["position_scale"]  # of fresh weights
     dtype: str = _DEFAULT["dtype"]  # of the arithmetic; parameters are always float32
     single_channel_shortcut: bool = _DEFAULT["single_channel_shortcut"]
     mean_over_padding: bool = _DEFAULT["mean_over_padding"]
@@ -74,8 +75,13 @@ class Encoder(nnx.Module):
         width, dropout, mlp_dim = config.width, config.dropout, config.mlp_dim
         self.tokenizer = Tokenizer(config.patch_samples, width, dtype=dtype, rngs=rngs)
         if config.position_encoding != "none":
-            truncated = config.position_encoding == "fourier_truncated"
-            self.electrodes = ElectrodePositions(width, truncated=truncated, dtype=dtype, rngs=rngs)
+            self.electrodes = ElectrodePositions(
+                width,
+                truncated=config.position_encoding == "fourier_truncated",
+                scale=config.position_scale,
+                dtype=dtype,
+                rngs=rngs,
+            )
 
         def pooling(**switches):
             return AttentionPooling(

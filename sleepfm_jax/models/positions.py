@@ -10,7 +10,6 @@ from flax import nnx
 from sleepfm_jax.models.transformer import layer_norm
 
 FREQUENCIES = 4  # an axis; 4³ = 64 phases, sine and cosine: 128 numbers
-INITIAL_SCALE = 0.1
 TRUNCATED_MARGIN, TRUNCATED_PERIOD = 0.4, 1.8  # published, though positions span 2
 PERIOD = 2.8  # positions span [-1, 1]: a period of 2 + 2 * 0.4 keeps opposite extremes apart
 
@@ -69,15 +68,18 @@ class ElectrodePositions(nnx.Module):
 
     Args:
       truncated: use `truncated_fourier_code`.
+      scale: that the code starts with. At 1, as published, a montage drowns what the channels
+        recorded; at .1 hundreds of steps do not teach which side a channel is on.
     """
 
-    def __init__(self, width: int, *, truncated: bool = False, dtype, rngs: nnx.Rngs):
+    def __init__(
+        self, width: int, *, truncated: bool = False, scale: float = 1.0, dtype, rngs: nnx.Rngs
+    ):
         self.width, self.truncated = width, truncated
         code = width if truncated else 2 * FREQUENCIES**3
         self.linear = nnx.Linear(code, width, use_bias=False, dtype=dtype, rngs=rngs)
         self.norm = layer_norm(width, dtype, rngs)
-        # A whisper at first: at full size the montage would drown what the channels recorded.
-        self.norm.scale[...] = jnp.full(width, INITIAL_SCALE)
+        self.norm.scale[...] = jnp.full(width, scale)
 
     def __call__(self, positions: jax.Array) -> jax.Array:
         known = jnp.isfinite(positions).all(-1, keepdims=True)

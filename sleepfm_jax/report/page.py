@@ -14,7 +14,8 @@ figures and needs nothing else, and the same figures as PNG files beside it. It 
 * `config.json`; `example_clip.npz` (signals [C, T] with NaN where invalid, names, modalities,
   sfreq, stages, subject); `build_reports/*.json`.
 
-Whatever is missing or broken is said in its section; the rest of the report is written.
+Whatever is missing or broken is said in its section; the rest of the report is written. A folder of
+tables without a run has no sections of a run.
 """
 
 from __future__ import annotations
@@ -109,6 +110,19 @@ def write_report(workdir: str | os.PathLike[str]) -> Path:
         "versions": section(sections.pairs, results_problem, results, "versions"),
         "seconds": section(sections.seconds, results_problem, results),
     }
+    # A folder of tables holds no run of its own: what only a run has is no gap there.
+    tables_alone = not (workdir / "config.json").exists() and bool(
+        shown["transfer"] or shown["staging"]
+    )
+    there = {
+        "training": (workdir / "metrics.jsonl").exists(),
+        "probes": bool(_of_probes(results).get("probes")),
+        "retrieval": "retrieval" in results,
+        "clip": (workdir / "example_clip.npz").exists(),
+        "data": (workdir / "build_reports").exists(),
+        "config": False,
+    }
+    left_out = {name for name in there if tables_alone and not there[name]}
     headline = section(sections.headline, None, _of_probes(results), series, builds)
     html = _template().render(
         name=workdir.resolve().name,
@@ -116,6 +130,7 @@ def write_report(workdir: str | os.PathLike[str]) -> Path:
         style=_resource("report_style.css.j2"),
         headline=headline,
         build_problems=build_problems,
+        left_out=left_out,
         **shown,
     )
     page = folder / "index.html"

@@ -40,7 +40,7 @@ MODES = ("finetune", "frozen_head", "probe", "scratch")
 BASELINES = ("random", "tokens", "features")
 """Rows of linear probes that no pretraining is in, or none beyond the tokenizer's."""
 
-_OF_THE_TASK = ("kind", "dropout", "dtype", "position_encoding", "sequences")
+_OF_THE_TASK = (*("kind", "dropout", "dtype", "position_encoding", "position_scale", "sequences"),)
 """Keys of a model that are not the checkpoint's to say."""
 
 

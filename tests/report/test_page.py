@@ -367,5 +367,9 @@ def test_transfer_has_a_section_of_its_own(tmp_path):
     assert "nothing published is comparable" in html and "[0.609, 0.688]" in html
     assert 'id="probes-nights"' in html and 'id="probes-tuab' not in html
     assert (tmp_path / "report" / "transfer-simulated.png").exists()
+    absent = ("training", "retrieval", "clip", "data", "config")
+    assert not [name for name in absent if f'"#{name}"' in html or f'id="{name}"' in html]
+    (tmp_path / "metrics.jsonl").write_text("damaged")  # what is there is told of
+    assert 'id="training"' in report.write_report(tmp_path).read_text()
     (tmp_path / "transfer.csv").unlink()
     assert 'id="transfer"' not in report.write_report(tmp_path).read_text()

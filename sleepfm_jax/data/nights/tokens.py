@@ -11,14 +11,14 @@ import hashlib
 import os
 import threading
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sleepfm_jax.data.clip_examples import ClipExamples
-from sleepfm_jax.data.datasets import Records, fingerprint_of_folder
+from sleepfm_jax.data.datasets import Records, check_made_alike, fingerprint_of_folder
 from sleepfm_jax.data.examples import Batch
 from sleepfm_jax.data.nights import signals as night_signals
 from sleepfm_jax.data.nights.examples import CACHE, NightExamples
@@ -41,12 +41,15 @@ class TokenMaker:
         [B, N, S], N in the order of the layout's slots.
       fingerprint: says which tokens these are: weights, and anything else that changes them.
       folder: where they are kept.
+      metadata: of the records that the encoder was trained on.
+      batch_size: clips that it is given at once; what a batch lacks is filling rows.
     """
 
     layout: Layout
     embed: Callable[[Batch], tuple[np.ndarray, np.ndarray]]
     fingerprint: str
     folder: Path
+    metadata: Mapping[str, Any]
     batch_size: int = 32
 
 
@@ -58,8 +61,8 @@ class TokenNights(NightExamples):
       maker: of the tokens. cache: GiB of nights that are kept in memory.
 
     Raises:
-      DatasetError: no night has any of the sequences, or the encoder's patches do not fit
-        sleep_epochs.
+      DatasetError: no night has any of the sequences, the encoder's patches do not fit
+        sleep_epochs, or it was trained on records that were made otherwise.
     """
 
     layout: TokenLayout
@@ -68,6 +71,8 @@ class TokenNights(NightExamples):
         self, records: Records, layout: TokenLayout, maker: TokenMaker, cache: float = CACHE
     ):
         self._maker, self._making = maker, threading.Lock()
+        self._fingerprints: dict[int, str] = {}
+        check_made_alike(maker.metadata, records.metadata, ("config.data.encoder", records.name))
         self._clips = clips_of(records, layout, maker.layout)
         self._order = _order(layout)
         super().__init__(records, layout, cache)
@@ -123,15 +128,16 @@ class TokenNights(NightExamples):
 
     def _key(self, known: Known) -> str:
         """The same for the same tokens, whatever datasets are in use beside."""
-        records = self.records
+        records, number = self.records, self.records.dataset_of(known.first)
+        if number not in self._fingerprints:
+            self._fingerprints[number] = fingerprint_of_folder(records.folders[number])
         said = (
             self._maker.fingerprint,
             *map(str, dataclasses.astuple(self._maker.layout)),
             *self.layout.names,
-            fingerprint_of_folder(records.folders[records.dataset_of(known.first)]),
+            self._fingerprints[number],
             records.person_of(known.first),
             records.recording_of(known.first).partition("/")[2],  # its number differs
-            str(records[known.first].clip),
             str(known.count),
         )
         return hashlib.sha256("\n".join(said).encode()).hexdigest()[:32]
@@ -204,7 +210,7 @@ def _order(layout: TokenLayout) -> np.ndarray:
 def _read(path: Path) -> dict[str, np.ndarray] | None:
     """A night from its file; None where it is not there, or is damaged: then it is made again."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as held, np.load(held, allow_pickle=False) as file:
             return dict(file)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile):
         return None
