@@ -7,11 +7,11 @@
 write EDF+ files and a table of labels. With --pathology, the sleepers of simulated_psg have
 diseases, unlabelled, at natural prevalence; --coupling says how much of what the EEG or the ECG
 shows of one the other modalities show too: at 0 nothing but what age explains and what the rate of
-the heart says, each by itself staying as it is; beside the table of the recordings, follow_up.csv
-then says what became of them (docs/survival.md). --signals=ECG,THX gives the sleepers of
-simulated_psg these channels and no others, for cohorts that do not share their signals. A folder
-that was begun with the same settings is continued, and may be given more subjects; any other
-non-empty folder is refused.
+the heart says, each by itself staying as it is. The table then has a column apnoea, and
+follow_up.csv says what became of the sleepers (docs/survival.md). --signals=ECG,THX gives the
+sleepers of simulated_psg these channels and no others, for cohorts that do not share their signals.
+A folder that was begun with the same settings is continued, and may be given more subjects; any
+other non-empty folder is refused.
 
   python -m launch.simulate --dataset=shhs --subjects=20 --faults=0.2 --out=simulated/shhs
   python -m launch.build --dataset=shhs --source=simulated/shhs --data_dir=records

@@ -218,7 +218,7 @@ class Division:
             return follow_up.events_of(rows, records, self._layout.follow_up)
         if not self._layout.labels:
             return None
-        labels = records.labels_of(self._layout.labels)
+        labels = rows.labels if self._nights else records.labels_of(self._layout.labels)
         if _kinds(records) == {"classification"}:
             labels[~(labels == 1).any(axis=1)] = np.nan
         return labels

@@ -52,7 +52,7 @@ class NightLayout:
       longest: E that a row has at most where nothing is drawn; a longer night is several rows.
       normalisation: one of `NORMALISATIONS`.
       classes: K names, of what the model tells apart.
-      labels: (): a night's labels are its stages.
+      labels: as in `TokenLayout`; (): a night's labels are its stages.
       examples: what a row is: "nights".
       follow_up: as in `Layout`.
     """

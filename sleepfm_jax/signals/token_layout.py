@@ -36,7 +36,8 @@ class TokenLayout:
       slots: (modality, its channels in the encoder's input), where a sequence is a modality; ():
         each is a channel.
       sleep_epochs, longest, classes: as in `night_layout.NightLayout`.
-      labels: (): a night's labels are its stages.
+      labels: K names: a batch also holds the recordings' labels, float32 [B, K] of 0, 1 and NaN;
+        (): a night's labels are its stages.
       examples: what a row is: "night_tokens".
       follow_up: as in `Layout`.
     """
