@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -53,3 +55,17 @@ def test_only_sleepers_with_diseases_have_it(tmp_path):
         tmp_path / "b", subjects=1, hours=1 / 60, signals=("THX",), coupling=0.5
     )
     assert len(stored.read(str(table.parent / follow_up.FILENAME), follow_up.EVENTS)) == 1
+
+
+def test_severity_is_of_what_was_recorded():
+    night = sleepers.simulate_subject(0, 0)[1]
+    hours = np.count_nonzero(night.stages > 0) / 120
+    spans = np.tile([0.0, 20.0], (int(np.ceil(30 * hours)), 1))
+    classes = [
+        cohorts.apnoea_class(dataclasses.replace(night, apnoeas=spans[: int(rate * hours)]))
+        for rate in (0, 4, 10, 20, 30)
+    ]
+    assert classes == ["none", "none", "mild", "moderate", "moderate"]
+    assert cohorts.apnoea_class(dataclasses.replace(night, apnoeas=spans)) == "severe"
+    awake = dataclasses.replace(night, stages=np.zeros_like(night.stages))
+    assert cohorts.apnoea_class(awake) == ""
