@@ -167,8 +167,8 @@ def load(folder: str | Path, step: int | None = None) -> Stager:
     layout = stored.objective.layout
     if isinstance(layout, TokenLayout):
         raise CheckpointError(
-            f"{folder}: model {stored.config['model']['kind']!r} reads an encoder's tokens of nights "
-            "that are built, and stages no files"
+            f"{folder}: its model reads an encoder's tokens of nights that are built; it stages "
+            "no files"
         )
     if not isinstance(layout, NightLayout):
         kind = stored.config["objective"]["kind"]

@@ -9,7 +9,7 @@ import pytest
 
 from configs.staging import tokens
 from sleepfm_jax import config as configuration
-from sleepfm_jax import train
+from sleepfm_jax import stage, train
 from sleepfm_jax.data import datasets
 from sleepfm_jax.errors import CheckpointError, ConfigError, LeakError
 from sleepfm_jax.staging import rows, tables
@@ -53,6 +53,8 @@ def test_a_head_on_frozen_tokens_stands_in_the_table(tiny_data_dir, encoder, tmp
     assert all(np.isfinite(line["train/loss"]) for line in logged(run).values())
     made = sorted((run / "tokens").iterdir())
     assert len(made) == 6  # nights, each once: of training, validation and test
+    with pytest.raises(CheckpointError, match="stages no files"):
+        stage.load(run)
     rows.save(tmp_path, rows.gather({"mixer on tokens": [run]}))
     tables.write_tables(tmp_path)
     with (tmp_path / "subsets.csv").open() as file:

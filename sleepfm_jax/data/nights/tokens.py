@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+import secrets
 import threading
 import zipfile
 from collections.abc import Callable, Mapping
@@ -219,7 +220,7 @@ def _read(path: Path) -> dict[str, np.ndarray] | None:
 def _write(path: Path, made: dict[str, np.ndarray]) -> None:
     """Whole or not at all, whoever else writes it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}.part")
+    part = path.with_suffix(f".{secrets.token_hex(8)}.part")
     with part.open("wb") as file:
         np.savez(file, **made)
     os.replace(part, path)
