@@ -7,8 +7,9 @@
 write EDF+ files and a table of labels. With --pathology, the sleepers of simulated_psg have
 diseases, unlabelled, at natural prevalence; --coupling says how much of what the EEG or the ECG
 shows of one the other modalities show too: at 0 nothing but what age explains and what the rate of
-the heart says, each by itself staying as it is. --signals=ECG,THX gives the sleepers of
-simulated_psg these channels and no others, for cohorts that do not share their signals.
+the heart says, each by itself staying as it is. The table then has a column apnoea, and
+follow_up.csv says what became of the sleepers (docs/survival.md). --signals=ECG,THX gives the
+sleepers of simulated_psg these channels and no others, for cohorts that do not share their signals.
 --second_scorer=FOLDER writes there what a second person would score of each of its nights, for
 launch.subsets. A folder that was begun with the same settings is continued, and may be given more
 subjects; any other non-empty folder is refused.

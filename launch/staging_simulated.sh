@@ -10,8 +10,7 @@
 # trains each model three times; NO_MASKING=1 adds the model of all to which every signal is always
 # shown, BASELINE=1 SleepPPG-Net of the pulse wave alone; TOKENS=1 pretrains a SleepFM encoder on
 # all_signals and adds heads on its frozen tokens. PEOPLE in each cohort and HOURS of each recording
-# can be given too, and FLAGS of every
-# training, such as FLAGS=--config.steps=20.
+# can be given too, and FLAGS of every training, such as FLAGS=--config.steps=20.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p "${1:-runs/staging_simulated}"

@@ -14,6 +14,7 @@ from sleepfm_jax.config.keys import module_of_kind
 from sleepfm_jax.data import datasets
 from sleepfm_jax.data.clip_examples import ClipExamples
 from sleepfm_jax.data.examples import Examples
+from sleepfm_jax.data.follow_up import FollowedUp
 from sleepfm_jax.data.nights.examples import NightExamples
 from sleepfm_jax.data.nights.tokens import TokenNights
 from sleepfm_jax.errors import ConfigError, SleepFMError
@@ -80,7 +81,8 @@ def make_examples(
       options: what `ClipExamples` is told of what training draws, or `NightExamples` of memory;
         of tokens their maker (`frozen_tokens`).
     """
-    return EXAMPLES[layout.examples](records, layout, **options)
+    examples = EXAMPLES[layout.examples](records, layout, **options)
+    return FollowedUp(examples, records, layout.follow_up) if layout.follow_up else examples
 
 
 def input_changes(

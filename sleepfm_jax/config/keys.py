@@ -167,6 +167,10 @@ EVALUATORS: dict[str, dict[str, dict[str, Any]]] = {
         "validation": {"kind": "staging", "split": "validation"},
         "test": {"kind": "staging", "split": "test", "every": 0, "examples": 1_000_000},
     },
+    "survival": {
+        "validation": {"kind": "survival", "split": "validation", "examples": 4096},
+        "test": {"kind": "survival", "split": "test", "every": 0, "examples": 1_000_000},
+    },
     "": {  # any other
         "validation": {"kind": "metrics", "split": "validation"},
         "test": {"kind": "metrics", "split": "test", "every": 0, "examples": 1024},

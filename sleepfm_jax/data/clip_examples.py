@@ -49,7 +49,7 @@ class ClipExamples:
         self.name, self.metadata = records.name, records.metadata
         self.patches = layout.patches(records.clip_samples)
         if layout.labels:
-            _check_labels(records, layout.labels)
+            check_labels(records, layout.labels)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -105,7 +105,8 @@ def labels_by_name(stored: np.ndarray, classes: Sequence[str], wanted: Sequence[
     return np.array([stored[place[n]] if n in place else np.nan for n in wanted], np.float32)
 
 
-def _check_labels(records: Records, labels: Sequence[str]) -> None:
+def check_labels(records: Records, labels: Sequence[str]) -> None:
+    """Raises DatasetError: none of the labels is a class of any of the datasets."""
     of_folder = {folder: about["classes"] for folder, about in records.metadata_of.items()}
     if not any(set(labels) & set(classes) for classes in of_folder.values()):
         there = "; ".join(

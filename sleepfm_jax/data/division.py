@@ -1,9 +1,9 @@
 """Which rows each part of a run has: training, validation, test, and what evaluators ask for.
 
 A run takes the splits of its datasets, or, with `config.data.folds`, cross-validates by people over
-all of their splits together. Where a layout names labels, rows without any known one are left out.
-Everything that is drawn is a function of pseudonyms and seeds: another process, or a run that goes
-on, divides alike.
+all of their splits together. Where a layout names labels, rows without any known one are left out;
+where it asks what became of people, those of whom nothing is known. Everything that is drawn is a
+function of pseudonyms and seeds: another process, or a run that goes on, divides alike.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from sleepfm_jax.data import datasets, people
+from sleepfm_jax.data import datasets, follow_up, people
 from sleepfm_jax.data.examples import Examples, View, balanced, by_lot
 from sleepfm_jax.data.mixture import mixed
 from sleepfm_jax.data.nights.examples import without
@@ -211,8 +211,8 @@ class Division:
 
     def _choose(self, names: tuple[str, ...], split: str) -> np.ndarray:
         records, data = self._open(names, split), self._data
-        labels = self._labels(records)
         rows = self._of(names, split) if self._nights else records
+        labels = self._labels(records, rows)
         chosen = np.arange(len(rows)) if labels is None else np.flatnonzero(_known(labels))
         folds = self._in_folds(names) and split != datasets.ALL
         fewer = names == self.names and split == TRAIN and data["label_fraction"] < 1
@@ -227,11 +227,14 @@ class Division:
         mine = share(stratum, data["label_fraction"], self._seed) if fewer else list(stratum)
         return chosen[np.isin(person, mine)]
 
-    def _labels(self, records: datasets.Records) -> np.ndarray | None:
-        """float32 [N, K]; all NaN where a row's one class is none of these. None: no labels."""
+    def _labels(self, records: datasets.Records, rows: Any) -> np.ndarray | None:
+        """float32 [N, K]; all NaN where a row's one class is none of these, or nobody knows what
+        became of its person. None: no labels."""
+        if self._layout.follow_up:
+            return follow_up.events_of(rows, records, self._layout.follow_up)
         if not self._layout.labels:
             return None
-        labels = records.labels_of(self._layout.labels)
+        labels = rows.labels if self._nights else records.labels_of(self._layout.labels)
         if _kinds(records) == {"classification"}:
             labels[~(labels == 1).any(axis=1)] = np.nan
         return labels
@@ -247,7 +250,7 @@ class Division:
                 f"config.data.balanced is True, but the rows have {has}: only those of one class "
                 "each (label_kind classification) can be balanced"
             )
-        labels = self._labels(self.records)[self._chosen(self.names, TRAIN)]
+        labels = self._labels(self.records, self.records)[self._chosen(self.names, TRAIN)]
         return np.nanargmax(labels, axis=1)
 
     def _in_folds(self, names: tuple[str, ...]) -> bool:

@@ -16,10 +16,11 @@ WHOSE = {"person": np.str_, "recording": np.str_, "stored_recording": np.str_, "
 what tells the recording from all others; of rows with labels also the recording's name as it is
 stored, and the row's number in it."""
 
-FIELDS = ("labels", "stages", "present")
+FIELDS = ("labels", "stages", "present", "times", "events")
 """Predictions that are the batch's own. labels: float [B, K] of 0, 1 and NaN (unknown), by
 `Layout.labels`. Of nights: stages, int [B, E], indices into `signals.STAGES`, -1 unscored; present,
-bool [B, N], the signals that were read: an evaluator may take some away before it asks."""
+bool [B, N], the signals that were read: an evaluator may take some away before it asks. Of people
+who were followed up: times and events, float [B, K] (`data.follow_up`)."""
 
 Predict = Callable[[Mapping[str, np.ndarray]], Scored]
 

@@ -165,7 +165,7 @@ class CoxLSTM(nnx.Module):
     """Log hazards of K diseases from a night's tokens and two demographic numbers.
 
     Args:
-      demographics: width of their embedding.
+      demographics: width of their embedding; 0: they are not looked at.
       single_channel_shortcut, corner_masks: quirks, as in `StagingLSTM`.
     """
 
@@ -188,7 +188,8 @@ class CoxLSTM(nnx.Module):
             width, pooling_heads, mlp_dim, dropout, dtype=jnp.float32, rngs=rngs
         )
         self.lstm = BidirectionalLSTM(width, width // 2, layers, 0.0, rngs=rngs)
-        self.demographics = nnx.Linear(2, demographics, rngs=rngs)
+        if demographics:
+            self.demographics = nnx.Linear(2, demographics, rngs=rngs)
         self.hazards = nnx.Linear(width + demographics, classes, rngs=rngs)
         self.dropout = Dropout(dropout)
 
@@ -196,14 +197,17 @@ class CoxLSTM(nnx.Module):
         self,
         tokens: jax.Array,
         mask: jax.Array,
-        demographics: jax.Array,
+        demographics: jax.Array | None = None,
         *,
         dropout: DropoutStream | None = None,
     ) -> jax.Array:
         """tokens [B, C, S, D], mask bool [B, C, S], demographics [B, 2] (as trained with: age and
-        sex, standardised) → hazards [B, K]. A night without one valid step counts as zeros."""
+        sex, standardised; None for a model without) → hazards [B, K]. A night without one valid
+        step counts as zeros."""
         h, steps = _pool_steps(self, tokens, mask, dropout)
         h = self.lstm(h, steps, dropout)
         night = h.sum(1) / jnp.maximum(steps.sum(1, keepdims=True), 1)  # zeros outside valid steps
-        person = self.dropout(jax.nn.relu(self.demographics(demographics)), dropout)
-        return self.hazards(jnp.concatenate([night, person], axis=-1))
+        if hasattr(self, "demographics"):
+            person = self.dropout(jax.nn.relu(self.demographics(demographics)), dropout)
+            night = jnp.concatenate([night, person], axis=-1)
+        return self.hazards(night)

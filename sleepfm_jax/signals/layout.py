@@ -16,6 +16,19 @@ PUBLISHED_LIMIT, PUBLISHED_UNIT = 50.0, 10.0  # µV
 
 
 @dataclasses.dataclass(frozen=True)
+class FollowUp:
+    """What became of people after their recordings, asked of a table (`data.follow_up`).
+
+    Attributes:
+      table: path of the file.
+      labels: K events.
+    """
+
+    table: str
+    labels: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class Layout:
     """Shapes and units of a row; the same for every row of a run.
 
@@ -27,6 +40,7 @@ class Layout:
       examples: what a row is: "clips".
       labels: K names: a row's labels are these, in this order, whatever the classes of its dataset;
         (): as stored.
+      follow_up: a row also holds what became of its person (`data.follow_up`); None: it does not.
     """
 
     slots: tuple[tuple[str, int], ...]
@@ -35,6 +49,7 @@ class Layout:
     input_scaling: str = INPUT_SCALINGS[0]
     examples: str = "clips"
     labels: tuple[str, ...] = ()
+    follow_up: FollowUp | None = None
 
     def __post_init__(self):
         for modality, count in self.slots:

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sleepfm_jax.errors import ConfigError
+from sleepfm_jax.signals.layout import FollowUp
 from sleepfm_jax.signals.stages import SLEEP_EPOCH_SECONDS
 
 SAMPLES = {"ABD": 256, "ECG": 1024, "EOG-L": 4096, "EOG-R": 4096, "PPG": 1024, "THX": 256}
@@ -51,8 +52,9 @@ class NightLayout:
       longest: E that a row has at most where nothing is drawn; a longer night is several rows.
       normalisation: one of `NORMALISATIONS`.
       classes: K names, of what the model tells apart.
-      labels: (): a night's labels are its stages.
+      labels: as in `TokenLayout`; (): a night's labels are its stages.
       examples: what a row is: "nights".
+      follow_up: as in `Layout`.
     """
 
     signals: tuple[tuple[str, int], ...]
@@ -62,6 +64,7 @@ class NightLayout:
     classes: tuple[str, ...] = CLASSES
     labels: tuple[str, ...] = ()
     examples: str = "nights"
+    follow_up: FollowUp | None = None
 
     def __post_init__(self):
         names = list(self.names)

@@ -21,6 +21,7 @@ from typing import Any
 
 from sleepfm_jax.errors import ConfigError
 from sleepfm_jax.signals.labels import MODALITIES
+from sleepfm_jax.signals.layout import FollowUp
 from sleepfm_jax.signals.night_layout import CLASSES, SAMPLES
 from sleepfm_jax.signals.stages import SLEEP_EPOCH_SECONDS
 
@@ -35,8 +36,10 @@ class TokenLayout:
       slots: (modality, its channels in the encoder's input), where a sequence is a modality; ():
         each is a channel.
       sleep_epochs, longest, classes: as in `night_layout.NightLayout`.
-      labels: (): a night's labels are its stages.
+      labels: K names: a batch also holds the recordings' labels, float32 [B, K] of 0, 1 and NaN;
+        (): a night's labels are its stages.
       examples: what a row is: "night_tokens".
+      follow_up: as in `Layout`.
     """
 
     names: tuple[str, ...]
@@ -48,6 +51,7 @@ class TokenLayout:
     classes: tuple[str, ...] = CLASSES
     labels: tuple[str, ...] = ()
     examples: str = "night_tokens"
+    follow_up: FollowUp | None = None
 
     def __post_init__(self):
         if not self.names or list(self.names) != sorted(set(self.names)):

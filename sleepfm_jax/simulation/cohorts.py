@@ -21,10 +21,11 @@ from sleepfm_jax.errors import SimulationError
 from sleepfm_jax.recordings.formats.edf_bytes import open_edf
 from sleepfm_jax.recordings.scorings.hypnogram import read_stages
 from sleepfm_jax.signals import SLEEP_EPOCH_SECONDS
-from sleepfm_jax.simulation import sleepers
+from sleepfm_jax.simulation import follow_up, sleepers
 from sleepfm_jax.simulation.body import awake
 from sleepfm_jax.simulation.body.noise import generator
 from sleepfm_jax.simulation.body.pathology import VERSION as PATHOLOGY_VERSION
+from sleepfm_jax.simulation.body.physiology import Night
 from sleepfm_jax.simulation.body.sleep import EPOCHS_PER_HOUR
 from sleepfm_jax.simulation.body.traits import draw_subject
 from sleepfm_jax.simulation.edf_writer import write_edf, write_hypnogram
@@ -34,6 +35,9 @@ from sleepfm_jax.simulation.second_scorer import second_scorer
 
 VERSION = 1  # of the simulation; raised whenever the same seed would give other bytes
 COLUMNS = ("path", "subject", "split", "label", "hypnogram")
+APNOEA = "apnoea"  # a column: of the labels of sleepers with pathology
+APNOEA_CLASSES = ("none", "mild", "moderate", "severe")
+"""By apnoeas and hypopnoeas an hour of sleep: below 5, 15, 30, and the rest (AASM)."""
 _DAYTIME = datetime.datetime(2001, 1, 1, 10, 0, 0)
 # first element of every random key, so that the data sets share nothing; sleepers have
 # `sleepers.KEY`
@@ -61,7 +65,9 @@ def write_psg_cohort(
       seed: names the cohort.
       workers: processes; the files do not depend on it.
       coupling: None: nobody has any pathology. 0 to 1: sleepers have it at natural prevalence, and
-        with this probability the other modalities show the same of it as the EEG or the ECG.
+        with this probability the other modalities show the same of it as the EEG or the ECG; and
+        follow_up.csv has times to events that it hastens (`simulation.follow_up`), and the table a
+        column apnoea, one of `APNOEA_CLASSES`.
       signals: names of `montage.SIGNAL_KINDS` that everybody's recording has, and nothing else;
         (): montages as laboratories have them.
 
@@ -87,7 +93,13 @@ def write_psg_cohort(
         )
     if signals:
         settings["signals"] = sorted(signals)
-    return _write(Path(out), settings, subjects, workers, _psg_subject)
+    if coupling is None:
+        return _write(Path(out), settings, subjects, workers, _psg_subject)
+    columns = (*COLUMNS, APNOEA)
+    table = _write(Path(out), settings, subjects, workers, _psg_subject, columns)
+    became = (follow_up.follow_up(seed, index, coupling) for index in range(subjects))
+    follow_up.write(Path(out), {_name(index): line for index, line in enumerate(became)})
+    return table
 
 
 def write_second_scorer(cohort: str | os.PathLike, out: str | os.PathLike) -> Path:
@@ -219,8 +231,12 @@ def split_of(seed: int, index: int) -> str:
     return str(np.concatenate([first, rest])[index % 20])
 
 
+def _name(index: int) -> str:
+    return f"sim{index:05d}"
+
+
 def _psg_subject(out: Path, settings: dict, index: int) -> list[dict]:
-    subject = f"sim{index:05d}"
+    subject = _name(index)
     row = {
         "path": f"{subject}.edf",
         "subject": subject,
@@ -228,7 +244,8 @@ def _psg_subject(out: Path, settings: dict, index: int) -> list[dict]:
         "label": "",
         "hypnogram": f"{subject}-Hypnogram.edf",
     }
-    if (out / row["path"]).exists() and (out / row["hypnogram"]).exists():
+    there = (out / row["path"]).exists() and (out / row["hypnogram"]).exists()
+    if there and "coupling" not in settings:
         return [row]
     latents = sleepers.NO_PATHOLOGY
     if "coupling" in settings:
@@ -236,6 +253,10 @@ def _psg_subject(out: Path, settings: dict, index: int) -> list[dict]:
     traits, night, montage = sleepers.simulate_subject(
         settings["seed"], index, settings["hours"], latents, settings.get("signals", ())
     )
+    if "coupling" in settings:
+        row[APNOEA] = apnoea_class(night)
+        if there:
+            return [row]
     rng = generator(sleepers.KEY, settings["seed"], index, 6)
     start = datetime.datetime(2001, 1, 1, 22, 0, 0) + datetime.timedelta(
         days=int(rng.integers(365)), minutes=int(rng.integers(120))
@@ -253,8 +274,18 @@ def _psg_subject(out: Path, settings: dict, index: int) -> list[dict]:
     return [row]
 
 
+def apnoea_class(night: Night) -> str:
+    """One of `APNOEA_CLASSES`, of this part of a night; "" where nobody sleeps in it."""
+    hours = np.count_nonzero(night.stages > 0) / EPOCHS_PER_HOUR  # 0: awake
+    if not hours:
+        return ""
+    return APNOEA_CLASSES[
+        int(np.searchsorted((5.0, 15.0, 30.0), len(night.apnoeas) / hours, "right"))
+    ]
+
+
 def _wake_eeg_subject(out: Path, settings: dict, index: int) -> list[dict]:
-    subject, seed = f"sim{index:05d}", settings["seed"]
+    subject, seed = _name(index), settings["seed"]
     traits = draw_subject(generator(_WAKE, seed, index, 0))
     # the order of the classes must not give them away
     order = np.tile(awake.WAKE_EEG_CLASSES, settings["recordings"])
@@ -282,7 +313,7 @@ def _wake_eeg_subject(out: Path, settings: dict, index: int) -> list[dict]:
 
 
 def _ecg_subject(out: Path, settings: dict, index: int) -> list[dict]:
-    subject, seed = f"sim{index:05d}", settings["seed"]
+    subject, seed = _name(index), settings["seed"]
     rng = generator(_ECG, seed, index, 0)
     abnormal = awake.ECG_CLASSES[1:]
     rows = []
@@ -310,6 +341,7 @@ def _write(
     subjects: int,
     workers: int,
     work: Callable[[Path, dict, int], list[dict]],
+    columns: Collection[str] = COLUMNS,
 ) -> Path:
     """Run `work` for every subject, in this process or in several, and write the table."""
     if subjects < 1:
@@ -323,7 +355,7 @@ def _write(
     table = out / "table.csv"
     part = table.with_name("table.csv.part")
     with part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(row for group in rows for row in group)
     os.replace(part, table)

@@ -23,7 +23,7 @@ from sleepfm_jax.training import optim
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 VARIANTS = [
     (path.relative_to(CONFIGS).with_suffix("").as_posix(), variant)
-    for folder in (CONFIGS, CONFIGS / "transfer", CONFIGS / "staging")
+    for folder in (CONFIGS, *(CONFIGS / name for name in ("transfer", "staging", "health")))
     for path in sorted(folder.glob("*.py"))
     if path.stem not in ("__init__", "common", "predicted")
     for variant in ("", *re.findall(r'variant == "(\w+)"', path.read_text()))

@@ -6,6 +6,7 @@ ones that were made are kept in memory.
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import logging
 
+from sleepfm_jax.data.clip_examples import check_labels
 from sleepfm_jax.data.datasets import Records
 from sleepfm_jax.data.examples import Batch, View
 from sleepfm_jax.data.nights import signals as night_signals
@@ -51,7 +53,8 @@ class NightExamples:
       cache: GiB of nights that are kept in memory.
 
     Raises:
-      DatasetError: no night has any of the signals.
+      DatasetError: no night has any of the signals, or none of the layout's labels is a class of
+        any of the datasets.
     """
 
     def __init__(self, records: Records, layout: NightLayout, cache: float = CACHE):
@@ -67,6 +70,8 @@ class NightExamples:
         ]
         self.sleep_epochs = _padded(layout, max(row.stop - row.start for row in self._rows))
         self._made = _Kept(int(cache * 2**30))
+        if layout.labels:
+            check_labels(records, layout.labels)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -85,7 +90,17 @@ class NightExamples:
             if coins is not None and (spare := row.stop - row.start - length):
                 start += int(np.random.default_rng(coins[place]).integers(spare + 1))
             self._fill(batch, place, made, start, length)
+        if self.layout.labels:
+            nothing = np.full((1, len(self.layout.labels)), np.nan, np.float32)
+            batch["labels"] = np.concatenate([self.labels, nothing])[indices]  # -1: nothing
         return batch
+
+    @functools.cached_property
+    def labels(self) -> np.ndarray:
+        """float32 [N, K], of each row: those of its recording, by the layout's names; NaN where
+        unknown."""
+        first = [self._first(index) for index in range(len(self))]
+        return self.records.labels_of(self.layout.labels)[first]
 
     def why_left_out(self, index: int, kinds: Sequence[str]) -> str:
         """The first of some kinds of `night_layout.LEFT_OUT` that a row's night is; "" if none."""

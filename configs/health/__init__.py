@@ -1,0 +1,1 @@
+"""Configurations of what a night says of health: a file each."""
