@@ -48,7 +48,10 @@ ONLY_IN = {
     "xml": ("sleepfm_jax.recordings.scorings.xml_files",),  # its types; defusedxml parses
     "edfio": ("sleepfm_jax.simulation.edf_writer", "sleepfm_jax.hypnogram.files"),
     "flax.nnx": tuple(f"sleepfm_jax.{name}" for name in ("models", "interop")),
-    "torch": ("sleepfm_jax.interop.files", "launch.bench.replica", "launch.bench.finetune"),
+    "torch": (
+        *("sleepfm_jax.interop.files", "launch.bench.replica"),
+        *("launch.bench.finetune", "launch.bench.staging"),
+    ),
     "safetensors": ("sleepfm_jax.interop.files",),
     "yaml": ("sleepfm_jax.interop.files",),
     "ml_collections": ("configs", "launch"),
@@ -113,6 +116,7 @@ def violations(module: str, source: str) -> list[str]:
             name,
             *("ml_collections", "configs.common", "configs.transfer.common"),
             *("configs.staging.wav2sleep", "configs.staging.tokens"),
+            "configs.staging.sleepppg_net",
             *("sleepfm_jax.config", "__future__"),
         )
         forbidden |= (
