@@ -1,7 +1,8 @@
 """One convolution along time, arranged so that XLA is quick at it on CPU, backwards too.
 
 The same sums in another order. XLA's convolutions are as fast as others where the stride is 1 and
-there are channels to multiply; what is left to do is to come down to these.
+there are channels to multiply; what is left to do is to come down to these. Accelerators have
+kernels of their own for each: there it is XLA's convolution as it is.
 """
 
 from __future__ import annotations
@@ -23,11 +24,27 @@ def convolve(
     """
     if stride > 1 and (dilation > 1 or x.shape[1] % stride):
         raise ValueError(f"stride {stride} of length {x.shape[1]} with dilation {dilation}")
+    if jax.default_backend() != "cpu":
+        return by_xla(x, kernel, stride, dilation, pad)
     if x.shape[2] == 1:
         return _of_one_channel(x, kernel, stride, dilation, pad)
     if stride > 1:
         x, kernel, pad = _without_stride(x, kernel, stride, pad)
     return _plain(x, kernel, dilation, pad)
+
+
+def by_xla(
+    x: jax.Array, kernel: jax.Array, stride: int, dilation: int, pad: tuple[int, int]
+) -> jax.Array:
+    """The same as one operation."""
+    return jax.lax.conv_general_dilated(
+        x,
+        kernel,
+        (stride,),
+        [pad],
+        rhs_dilation=(dilation,),
+        dimension_numbers=("NWC", "WIO", "NWC"),
+    )
 
 
 def _of_one_channel(x, kernel, stride, dilation, pad):
@@ -59,9 +76,7 @@ def _without_stride(x, kernel, stride, pad):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _plain(x, kernel, dilation, pad):
-    return jax.lax.conv_general_dilated(
-        x, kernel, (1,), [pad], rhs_dilation=(dilation,), dimension_numbers=("NWC", "WIO", "NWC")
-    )
+    return by_xla(x, kernel, 1, dilation, pad)
 
 
 def _forward(x, kernel, dilation, pad):
