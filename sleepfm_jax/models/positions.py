@@ -69,7 +69,7 @@ class ElectrodePositions(nnx.Module):
     Args:
       truncated: use `truncated_fourier_code`.
       scale: that the code starts with. At 1, as published, a montage drowns what the channels
-        recorded; at .1 hundreds of steps do not teach which side a channel is on.
+        recorded; at .1 hundreds of steps did not teach which side a channel was on.
     """
 
     def __init__(
