@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from sleepfm_jax import config as configuration
 from sleepfm_jax import experiment, folders, frozen_tokens
-from sleepfm_jax.data import datasets, people, stream
+from sleepfm_jax.data import datasets, follow_up, people, stream
 from sleepfm_jax.data.division import Division
 from sleepfm_jax.data.mispaired import Mispaired
 from sleepfm_jax.errors import DatasetError, Preempted, TrainingStopped
@@ -104,6 +104,7 @@ def _train(config, data_dir, workdir, begun, held: contextlib.ExitStack) -> dict
     )
 
     data = datasets.identities(data_dir, names) | frozen.identity
+    data |= follow_up.identity(getattr(objective.layout, "follow_up", None))
     held.enter_context(lock.only_training(workdir))
     checkpoints = Checkpoints(workdir / "checkpoints", keep=config["keep"])
     begin = start(checkpoints, config, create, shared.shardings, data)

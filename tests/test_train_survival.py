@@ -14,7 +14,7 @@ from configs.health import apnoea, survival
 from data_builders.simulated_psg.simulated_psg_dataset_builder import Builder
 from sleepfm_jax.data import datasets
 from sleepfm_jax.data.division import TRAIN, Division
-from sleepfm_jax.errors import DatasetError
+from sleepfm_jax.errors import CheckpointError, DatasetError
 from sleepfm_jax.experiment import make_examples, make_objective
 from sleepfm_jax.simulation import cohorts, follow_up
 from sleepfm_jax.train import train
@@ -80,6 +80,12 @@ def test_a_table_trains_and_is_scored(cohort, tmp_path):
     assert list(labels) == ["death", "stroke", "heart_failure"]
     assert all(figure["people"] == 1 for figure in labels.values())
     json.dumps(update, default=float)
+    # The same path, another follow-up: the run does not go on as if nothing were.
+    other = tmp_path / "other.csv"
+    head, _, *rest = table.read_text().splitlines()
+    other.write_text("\n".join([head, *rest]) + "\n")
+    with pytest.raises(CheckpointError, match="times to events: table is"):
+        train(configured(other), data_dir, tmp_path)
 
 
 @pytest.fixture(scope="module")

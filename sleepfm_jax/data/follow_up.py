@@ -19,7 +19,9 @@ from __future__ import annotations
 
 import csv
 import functools
+import hashlib
 import io
+import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -138,6 +140,21 @@ def known(records: Records, asked: FollowUp) -> dict[str, Followed]:
             "that the dataset was built with"
         )
     return found
+
+
+def identity(asked: FollowUp | None) -> dict[str, dict[str, Any]]:
+    """{"times to events": what tells the table from others}, as `datasets.identities`; {} where
+    nothing is asked of one.
+
+    Raises:
+      DatasetError: as `read`.
+    """
+    if asked is None:
+        return {}
+    told = read(asked.table, asked.labels)
+    people_told = [[*who, *(x.tobytes().hex() for x in told[who])] for who in sorted(told)]
+    digest = hashlib.sha256(json.dumps(people_told).encode()).hexdigest()
+    return {"times to events": {"table": digest}}
 
 
 def read(path: str, labels: Sequence[str]) -> Mapping[tuple[str, str], Followed]:

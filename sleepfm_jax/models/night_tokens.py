@@ -32,6 +32,14 @@ KEYS = {
 """Of every kind."""
 
 
+def valid_tokens(batch: Mapping[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
+    """Tokens [B, E, N, P, D] of a batch (`signals.token_layout`), 0 where they are not valid: not
+    recorded, of a sequence that is not there, or outside the night; and which are, [B, E, N, P]."""
+    present, inside = batch["present"], batch["epoch_mask"]
+    mask = batch["token_mask"] & present[:, None, :, None] & inside[:, :, None, None]
+    return jnp.where(mask[..., None], batch["tokens"], 0), mask  # padding may hold anything
+
+
 @dataclasses.dataclass(frozen=True)
 class TokenModel:
     """Parameters and outputs of a network on frozen tokens; all methods are pure.
@@ -80,8 +88,7 @@ class TokenModel:
         """
         network = self._pure.module(params, stats, is_frozen)
         present, inside = batch["present"], batch["epoch_mask"]
-        mask = batch["token_mask"] & present[:, None, :, None] & inside[:, :, None, None]
-        tokens = jnp.where(mask[..., None], batch["tokens"], 0)  # padding may hold anything
+        tokens, mask = valid_tokens(batch)
         dropout = None if key is None else DropoutStream(key)
         logits = network(tokens, mask, present, inside, dropout)
         return {"logits": logits.astype(jnp.float32)}, statistics(network)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from sleepfm_jax.models import night_tokens
 from sleepfm_jax.signals import token_layout
@@ -45,9 +44,7 @@ class Tokens:
     ) -> tuple[dict[str, Any], dict]:
         """{tokens float32 [B, N, S, D], token_mask bool [B, N, S]} of a batch
         (`signals.token_layout`), statistics. S: the tokens of a night, one after the other."""
-        inside, present = batch["epoch_mask"], batch["present"]
-        mask = batch["token_mask"] & present[:, None, :, None] & inside[:, :, None, None]
-        tokens = jnp.where(mask[..., None], batch["tokens"], 0)  # padding may hold anything
+        tokens, mask = night_tokens.valid_tokens(batch)
         b, e, n, p, d = tokens.shape
         outputs = {
             "tokens": tokens.swapaxes(1, 2).reshape(b, n, e * p, d),  # [B, E, N, P, D]
